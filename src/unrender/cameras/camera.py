@@ -1,0 +1,161 @@
+"""Cameras: where each view stood, through which lens it looked, which pixels it keeps and how it recorded light.
+
+A view's pixel is made in four steps that are kept apart:
+
+    world --(pose)--> camera --(lens)--> photo pixel --(pixel affine: resize, crop)--> pixel
+
+and the radiance that arrives there is recorded by the sensor (``sensor.py``). Views share physical cameras:
+``camera_index[v]`` names the lens, vignette and response of view v.
+
+Letters: V views, C cameras, N points, H W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from unrender.cameras.lens import Lens
+from unrender.cameras.sensor import Sensor
+from unrender.errors import ShapeError
+from unrender.parameters import Parameter
+
+__all__ = ["Cameras", "Projection"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Points as one view sees them.
+
+    ``pixels`` [N, 2] (u right, v down, first pixel centre at 0.5), ``depth`` [N] (z along the optical axis),
+    ``inside`` [N] bool: in front of the camera and within the lens's valid region (not: within the image),
+    ``magnification`` [N]: pixels per unit of length across the line of sight, the largest singular value of the
+    projection's Jacobian.
+    """
+
+    pixels: torch.Tensor
+    depth: torch.Tensor
+    inside: torch.Tensor
+    magnification: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """V views through C physical cameras.
+
+    ``camera_from_world`` [V, 4, 4] float64 rigid; ``camera_index`` [V] int64; ``lenses`` C of them;
+    ``pixel_scale``, ``pixel_offset`` [V, 2] float64: pixel = scale * photo pixel + offset;
+    ``sizes`` [V, 2] int64: (height, width) in pixels; ``sensor``: see ``Sensor``.
+    """
+
+    camera_from_world: torch.Tensor
+    camera_index: torch.Tensor
+    lenses: tuple[Lens, ...]
+    pixel_scale: torch.Tensor
+    pixel_offset: torch.Tensor
+    sizes: torch.Tensor
+    sensor: Sensor
+
+    def __len__(self) -> int:
+        return self.camera_from_world.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) that all views share. Raises ShapeError when they differ."""
+        height, width = self.sizes[0].tolist()
+        if bool((self.sizes != self.sizes[0]).any()):
+            raise ShapeError("views of one batch differ in size", got=self.sizes.unique(dim=0).tolist(), do="select or crop")
+        return height, width
+
+    @property
+    def centers(self) -> torch.Tensor:
+        """Camera centres in the world, [V, 3] float64."""
+        rotation, translation = self.camera_from_world[:, :3, :3], self.camera_from_world[:, :3, 3]
+        return -(rotation.transpose(1, 2) @ translation[..., None])[..., 0]
+
+    def lens(self, view: int) -> Lens:
+        """The lens of one view."""
+        return self.lenses[int(self.camera_index[view])]
+
+    def select(self, views: Sequence[int] | torch.Tensor) -> Cameras:
+        """The views of the given indices [B], in that order; differentiable in all that is per view."""
+        index = torch.as_tensor(views, dtype=torch.int64)
+        return replace(
+            self,
+            camera_from_world=self.camera_from_world[index],
+            camera_index=self.camera_index[index],
+            pixel_scale=self.pixel_scale[index],
+            pixel_offset=self.pixel_offset[index],
+            sizes=self.sizes[index],
+            sensor=self.sensor.select(index),
+        )
+
+    def resize(self, scale: torch.Tensor, sizes: torch.Tensor) -> Cameras:
+        """The same views with ``scale`` [V, 2] times the pixels (u, v) and new ``sizes`` [V, 2] (height, width)."""
+        return replace(self, pixel_scale=self.pixel_scale * scale, pixel_offset=self.pixel_offset * scale, sizes=sizes)
+
+    def crop(self, left_top: torch.Tensor, size: tuple[int, int], zoom: torch.Tensor | None = None) -> Cameras:
+        """The window of ``size`` (height, width) whose corner is at ``left_top`` [V, 2] (u, v) after enlarging by ``zoom`` [V]."""
+        zoomed = self if zoom is None else self.resize(zoom[:, None].expand(-1, 2), self.sizes)
+        sizes = torch.tensor(size, dtype=torch.int64).expand(len(self), 2)
+        return replace(zoomed, pixel_offset=zoomed.pixel_offset - left_top, sizes=sizes)
+
+    def project(self, view: int, points: torch.Tensor, origin: torch.Tensor | None = None) -> Projection:
+        """Points [N, 3] as ``view`` sees them; the arithmetic has the dtype of ``points``.
+
+        ``origin`` [3] float64 is added to the points without losing precision: the pose is made relative to it in float64.
+        """
+        rotation, translation = self.pose(view, origin)
+        camera_points = points @ rotation.to(points.dtype).T + translation.to(points.dtype)
+        lens, scale = self.lens(view), self.pixel_scale[view].to(points.dtype)
+        photo_pixels, inside = lens.project(camera_points)
+        return Projection(
+            pixels=photo_pixels * scale + self.pixel_offset[view].to(points.dtype),
+            depth=camera_points[:, 2],
+            inside=inside,
+            magnification=lens.magnification(camera_points) * scale.max(),
+        )
+
+    def pose(self, view: int, origin: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotation [3, 3] and translation [3] float64 from (world - origin) to camera."""
+        rotation, translation = self.camera_from_world[view, :3, :3], self.camera_from_world[view, :3, 3]
+        if origin is not None:
+            translation = translation + rotation @ origin.to(rotation.dtype)
+        return rotation, translation
+
+    def directions(self, view: int, level: int = 0) -> torch.Tensor:
+        """World directions [ceil(H / 2^level), ceil(W / 2^level), 3] float32, unit, through the pixel centres of a pyramid layer."""
+        height, width = (-(-int(extent) // 2**level) for extent in self.sizes[view])
+        grid = pixel_centers(height, width) * 2**level
+        photo_pixels = (grid.reshape(-1, 2).double() - self.pixel_offset[view]) / self.pixel_scale[view]
+        rays = self.lens(view).unproject(photo_pixels) @ self.camera_from_world[view, :3, :3]
+        return torch.nn.functional.normalize(rays, dim=-1).float().reshape(height, width, 3)
+
+    def sensor_coordinates(self) -> torch.Tensor:
+        """Where each pixel lies on its sensor, [V, 2, H, W] float32: (0, 0) the photo's centre, length 1 at its corners."""
+        height, width = self.size
+        grid = pixel_centers(height, width).double()
+        photo_pixels = (grid - self.pixel_offset[:, None, None]) / self.pixel_scale[:, None, None]
+        extents = torch.tensor([[lens.width, lens.height] for lens in self.lenses], dtype=torch.float64)[self.camera_index]
+        half = extents[:, None, None] / 2
+        return ((photo_pixels - half) / half.norm(dim=-1, keepdim=True)).permute(0, 3, 1, 2).float()
+
+    def record(self, radiance: torch.Tensor, leak: bool = False) -> torch.Tensor:
+        """Linear radiance [V, 3, H, W] -> images in 0..1 as these cameras would have recorded it (``Sensor.record``)."""
+        return self.sensor.record(radiance, self.sensor_coordinates().to(radiance.device), self.camera_index, leak)
+
+    def radiance(self, image: torch.Tensor) -> torch.Tensor:
+        """Recorded images [V, 3, H, W] in 0..1 -> linear radiance (``Sensor.radiance``, the inverse of ``record``)."""
+        return self.sensor.radiance(image, self.sensor_coordinates().to(image.device), self.camera_index)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What can be fitted, under ``cameras.*``."""
+        return self.sensor.parameters()
+
+
+def pixel_centers(height: int, width: int) -> torch.Tensor:
+    """Pixel centres [H, W, 2] (u, v) float32; the first is (0.5, 0.5)."""
+    v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return torch.stack([u, v], dim=-1)

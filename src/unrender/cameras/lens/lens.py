@@ -1,0 +1,39 @@
+"""What every lens can do. Names and parameter orders are COLMAP's."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import torch
+
+__all__ = ["Lens"]
+
+
+class Lens(Protocol):
+    """Camera space (x right, y down, z forward) to photo pixels (first pixel centre at 0.5) and back.
+
+    ``width``, ``height``: the photo the parameters belong to [pixels]; ``params`` [P] float64.
+    All functions compute in the dtype of their argument.
+    """
+
+    model: ClassVar[str]
+    parameter_names: ClassVar[tuple[str, ...]]
+    width: int
+    height: int
+    params: torch.Tensor
+
+    def project(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Points [N, 3] -> photo pixels [N, 2] and whether they are in front and in the valid region, [N] bool."""
+        ...
+
+    def unproject(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Photo pixels [N, 2] -> camera-space directions [N, 3] with z = 1 (pinhole-like lenses)."""
+        ...
+
+    def jacobian(self, points: torch.Tensor) -> torch.Tensor:
+        """d pixels / d point, [N, 2, 3], analytic."""
+        ...
+
+    def magnification(self, points: torch.Tensor) -> torch.Tensor:
+        """Largest singular value of the Jacobian, [N]: pixels per unit of length across the line of sight."""
+        ...

@@ -1,0 +1,92 @@
+"""What long work says while it runs: typed messages that the command line, logs and viewer consume.
+
+The engine yields these and never prints, plots or serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Evaluated", "Finished", "Message", "Note", "Saved", "Scores", "Started", "Stepped"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """Base of everything that is said."""
+
+
+@dataclass(frozen=True)
+class Note(Message):
+    """One line that a user should read (a choice that was made, a thing that was left out)."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Started(Message):
+    """A fit begins: what will be fitted to what."""
+
+    train_views: int
+    test_views: int
+    points: int
+    parameters: int
+    width: int
+    height: int
+    step: int
+    steps: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Stepped(Message):
+    """One optimiser step was made.
+
+    ``psnr`` is of the training crop [dB]; ``fraction`` of the whole fit is done; ``remaining`` seconds are left
+    by the present pace; ``timings`` maps stage name to seconds of this step.
+    """
+
+    step: int
+    loss: float
+    psnr: float
+    fraction: float
+    elapsed: float
+    remaining: float
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Saved(Message):
+    """A file that the user may want was written."""
+
+    path: Path
+    what: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Quality of one image or the mean of several: PSNR [dB], SSIM [1], FLIP [1, 0 is equal]."""
+
+    psnr: float
+    ssim: float
+    flip: float
+
+
+@dataclass(frozen=True)
+class Evaluated(Message):
+    """One held-out view was scored under a named exposure policy (``exif`` or ``fitted``)."""
+
+    name: str
+    policy: str
+    scores: Scores
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Finished(Message):
+    """The work ended; ``interrupted`` when the user stopped it."""
+
+    step: int
+    elapsed: float
+    interrupted: bool
