@@ -1,1 +1,1 @@
-
+"""One-pixel point rasterisation (ADOP section IV)."""
