@@ -125,13 +125,17 @@ class Cameras:
             translation = translation + rotation @ origin.to(rotation.dtype)
         return rotation, translation
 
+    def rays(self, view: int, pixels: torch.Tensor) -> torch.Tensor:
+        """World directions [K, 3] float32, unit, through places ``pixels`` [K, 2] of the view (fine pixels)."""
+        photo_pixels = (pixels.double() - self.pixel_offset[view]) / self.pixel_scale[view]
+        rays = self.lens(view).unproject(photo_pixels) @ self.camera_from_world[view, :3, :3]
+        return torch.nn.functional.normalize(rays, dim=-1).float()
+
     def directions(self, view: int, level: int = 0) -> torch.Tensor:
         """World directions [ceil(H / 2^level), ceil(W / 2^level), 3] float32, unit, through the pixel centres of a pyramid layer."""
         height, width = (-(-int(extent) // 2**level) for extent in self.sizes[view])
         grid = pixel_centers(height, width) * 2**level
-        photo_pixels = (grid.reshape(-1, 2).double() - self.pixel_offset[view]) / self.pixel_scale[view]
-        rays = self.lens(view).unproject(photo_pixels) @ self.camera_from_world[view, :3, :3]
-        return torch.nn.functional.normalize(rays, dim=-1).float().reshape(height, width, 3)
+        return self.rays(view, grid.reshape(-1, 2)).reshape(height, width, 3)
 
     def sensor_coordinates(self) -> torch.Tensor:
         """Where each pixel lies on its sensor, [V, 2, H, W] float32: (0, 0) the photo's centre, length 1 at its corners."""

@@ -1,1 +1,1 @@
-
+"""Renderers that project geometry into pixels, one file per representation."""

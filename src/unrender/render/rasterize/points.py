@@ -1,0 +1,97 @@
+"""Point scenes seen as one-pixel splats in an image pyramid (ADOP section IV, Eq. 2 to 7).
+
+Per view: project every point once, cull, find which point falls into which pixel of which layer, blend their descriptors,
+and let the environment shine through the empty pixels. All views of a batch share one pyramid layout.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from unrender.cameras.camera import Cameras, Projection, pixel_centers
+from unrender.kernels.rasterize_points.reference import Hits, blend, find_hits, layer_sizes
+from unrender.render.frame import Frame
+from unrender.render.rasterize.environment import sample_environment
+from unrender.render.settings import PointRasterSettings
+from unrender.scenes.points import PointScene
+
+__all__ = ["rasterize"]
+
+
+def rasterize(
+    scene: PointScene,
+    cameras: Cameras,
+    settings: PointRasterSettings | None = None,
+    generator: torch.Generator | None = None,
+) -> Frame:
+    """The feature pyramid, hit counts and nearest depth of ``scene`` in every view of ``cameras``.
+
+    ``generator`` draws the ghosts when ``settings.ghosts`` > 0. Gradients: descriptors and environment, exact; positions,
+    poses and lenses, none. Raises ShapeError when the views differ in size.
+    """
+    settings = settings or PointRasterSettings()
+    sizes = layer_sizes(*cameras.size, settings.layers)
+    descriptors = scene.descriptors.exp() if scene.logarithmic else scene.descriptors
+    environment = scene.environment.exp() if scene.logarithmic else scene.environment
+    features, counts, depths = [], [], []
+    for view in range(len(cameras)):
+        hits = _hits(scene, cameras, view, settings, generator)
+        points = blend(descriptors, hits)
+        features.append(_fill(points, hits.count, environment, cameras, view, sizes))
+        counts.append(hits.count)
+        depths.append(hits.depth)
+    return Frame(
+        features=_split(torch.stack(features).transpose(1, 2), sizes),
+        hits=_split(torch.stack(counts)[:, None].int(), sizes),
+        depth=_split(torch.stack(depths)[:, None], sizes),
+    )
+
+
+def visible(scene: PointScene, cameras: Cameras, view: int, projection: Projection) -> torch.Tensor:
+    """Points [N] bool in front of the lens and not facing away (Eq. 5; zero normals are never culled)."""
+    eye = (cameras.centers[view] - scene.origin).to(scene.position)
+    facing = (scene.normal * (scene.position - eye)).sum(1)
+    known = (scene.normal != 0).any(1)
+    return projection.inside & ((facing < 0) | ~known)
+
+
+@torch.no_grad()
+def _hits(
+    scene: PointScene, cameras: Cameras, view: int, settings: PointRasterSettings, generator: torch.Generator | None
+) -> Hits:
+    projection = cameras.project(view, scene.position, scene.origin)
+    keep = visible(scene, cameras, view, projection)
+    if settings.ghosts > 0:
+        keep &= torch.rand(len(scene), generator=generator) >= settings.ghosts
+    return find_hits(
+        projection.pixels,
+        projection.depth,
+        scene.radius * projection.magnification,
+        scene.threshold,
+        keep,
+        cameras.size,
+        settings.layers,
+        settings.alpha,
+        settings.gamma,
+    )
+
+
+def _fill(
+    points: torch.Tensor,
+    count: torch.Tensor,
+    environment: torch.Tensor,
+    cameras: Cameras,
+    view: int,
+    sizes: list[tuple[int, int]],
+) -> torch.Tensor:
+    """Features [P, D] with the environment in every pixel that no point hit (Eq. 7, first case)."""
+    centers = torch.cat([(pixel_centers(*size) * 2**level).reshape(-1, 2) for level, size in enumerate(sizes)])
+    empty = torch.nonzero(count == 0)[:, 0]
+    background = sample_environment(environment, cameras.rays(view, centers[empty]))
+    return points.index_add(0, empty, background)
+
+
+def _split(flat: torch.Tensor, sizes: list[tuple[int, int]]) -> tuple[torch.Tensor, ...]:
+    """[B, D, P] -> per layer [B, D, H_l, W_l]."""
+    layers = flat.split([height * width for height, width in sizes], dim=2)
+    return tuple(layer.reshape(*layer.shape[:2], *size) for layer, size in zip(layers, sizes, strict=True))
