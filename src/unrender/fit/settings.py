@@ -1,0 +1,72 @@
+"""Everything a fit can be told, as one frozen tree that is written into the run and read back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from unrender.errors import SettingsError
+from unrender.initialize.points import PointSettings
+from unrender.losses import LossSettings
+from unrender.render.settings import PointRasterSettings
+from unrender.render.shade.network import DecoderSettings, UNetSettings
+
+__all__ = ["CropSettings", "FitSettings"]
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """Which part of a photo a step looks at.
+
+    ``size``: edge of the square crop [working pixels], cut down to the photo where that is smaller;
+    ``zoom``: least and greatest enlargement of the photo, drawn log-uniformly; ``batch``: crops per step.
+    """
+
+    size: int = 256
+    zoom: tuple[float, float] = (0.75, 1.5)
+    batch: int = 1
+
+
+def _rates() -> dict[str, float]:
+    return {
+        "scene.points.descriptors": 0.02,
+        "scene.environment": 0.01,
+        "shader.network": 2e-3,
+        "cameras.exposure": 2e-3,
+        "cameras.white_point": 1e-3,
+        "cameras.vignette": 1e-3,
+        "cameras.response": 5e-3,
+    }
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """A fit ends after ``steps`` steps, or after ``minutes`` minutes when that is given instead.
+
+    ``rates``: Adam's step size per dotted parameter name or prefix (the longest prefix holds; 0 keeps it fixed);
+    ``unlock``: share of the fit after which the ``cameras.*`` parameters start to move;
+    ``decay``: factor that the rates have fallen to at the end (cosine); ``ghosts``: see ``PointRasterSettings``;
+    ``width``: working width of the photos [pixels], None keeps the photos' own.
+    """
+
+    width: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    crop: CropSettings = field(default_factory=CropSettings)
+    points: PointSettings = field(default_factory=PointSettings)
+    raster: PointRasterSettings = field(default_factory=PointRasterSettings)
+    network: DecoderSettings | UNetSettings = field(default_factory=DecoderSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    rates: Mapping[str, float] = field(default_factory=_rates)
+    unlock: float = 0.1
+    decay: float = 0.02
+    ghosts: float = 0.25
+    checkpoint_every: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.minutes is not None:
+            raise SettingsError("steps and minutes exclude each other", got=f"steps {self.steps}, minutes {self.minutes}")
+        for name, amount in (("steps", self.steps), ("minutes", self.minutes)):
+            if amount is not None and amount <= 0:
+                raise SettingsError(f"{name} must be positive", got=amount)
