@@ -11,7 +11,9 @@ from unrender.losses import LossSettings
 from unrender.render.settings import PointRasterSettings
 from unrender.render.shade.network import DecoderSettings, UNetSettings
 
-__all__ = ["CropSettings", "FitSettings"]
+__all__ = ["DEFAULT_STEPS", "CropSettings", "FitSettings"]
+
+DEFAULT_STEPS = 5000
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,11 @@ def _rates() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """A fit ends after ``steps`` steps, or after ``minutes`` minutes when that is given instead.
+    """A fit ends after ``steps`` steps (``DEFAULT_STEPS``), or after ``minutes`` minutes when that is given instead.
 
     ``rates``: Adam's step size per dotted parameter name or prefix (the longest prefix holds; 0 keeps it fixed);
     ``unlock``: share of the fit after which the ``cameras.*`` parameters start to move;
+    ``response_prior``: weight of the response's smoothness;
     ``decay``: factor that the rates have fallen to at the end (cosine); ``ghosts``: see ``PointRasterSettings``;
     ``width``: working width of the photos [pixels], None keeps the photos' own.
     """
@@ -62,11 +65,14 @@ class FitSettings:
     unlock: float = 0.1
     decay: float = 0.02
     ghosts: float = 0.25
+    response_prior: float = 1.0
     checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
-            raise SettingsError("steps and minutes exclude each other", got=f"steps {self.steps}, minutes {self.minutes}")
+            raise SettingsError(
+                "steps and minutes exclude each other", got=f"steps {self.steps}, minutes {self.minutes}"
+            )
         for name, amount in (("steps", self.steps), ("minutes", self.minutes)):
             if amount is not None and amount <= 0:
                 raise SettingsError(f"{name} must be positive", got=amount)

@@ -42,9 +42,7 @@ class Model:
         """Everything that can be fitted, in a fixed order."""
         return (*self.scene.parameters(), *self.shader.parameters(), *self.cameras.parameters())
 
-    def radiance(
-        self, cameras: Cameras, generator: torch.Generator | None = None, ghosts: float = 0.0
-    ) -> torch.Tensor:
+    def radiance(self, cameras: Cameras, generator: torch.Generator | None = None, ghosts: float = 0.0) -> torch.Tensor:
         """Linear radiance [B, 3, H, W] that arrives at ``cameras`` (any views, not only the model's own)."""
         return self.shader(render(self.scene, cameras, replace(self.raster, ghosts=ghosts), generator=generator))
 

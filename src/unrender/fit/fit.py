@@ -1,0 +1,147 @@
+"""The training loop: draw crops, render them, compare, step. It yields messages and never prints.
+
+All that is random in step s follows from (seed, s), so that a resumed fit goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+
+from unrender.datasets.capture import Capture
+from unrender.errors import RunError
+from unrender.fit.crops import Window, crop_cameras, crop_image, draw_window, view_order
+from unrender.fit.optimizers import Optimizer
+from unrender.fit.schedules import cosine, unlocked
+from unrender.fit.settings import DEFAULT_STEPS, FitSettings
+from unrender.initialize.points import points_from_capture
+from unrender.losses import total
+from unrender.messages import Finished, Message, Started, Stepped
+from unrender.render.model import Model
+from unrender.render.shade.network import NetworkShader
+
+__all__ = ["Fit", "start_model"]
+
+
+def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[str, ...]]:
+    """The first model of a capture (at its working size), and lines that a user should read.
+
+    Only training views are used. Same capture, settings and thread count: same bits.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    scene, notes = points_from_capture(capture, settings.points, generator)
+    shader = NetworkShader(settings.network, seed=settings.seed)
+    return Model(scene, shader, capture.cameras, settings.raster), notes
+
+
+class Fit:
+    """A model on its way to explain a capture.
+
+    ``step`` optimiser steps and ``elapsed`` seconds are behind it, over all sittings.
+    """
+
+    def __init__(self, model: Model, capture: Capture, settings: FitSettings) -> None:
+        self.model, self.capture, self.settings = model, capture, settings
+        self.step, self.elapsed = 0, 0.0
+        self._parameters = model.parameters()
+        self._optimizer = Optimizer(self._parameters, settings.rates)
+
+    def run(self, stop: Callable[[], bool] | None = None) -> Iterator[Message]:
+        """Fit until the settings' end or until ``stop()`` is true after a step; the model is changed in place."""
+        yield self._started()
+        interrupted = False
+        while self.fraction < 1 and not interrupted:
+            began = time.perf_counter()
+            step, loss, psnr = self.step, *self._make_step()
+            self.step += 1
+            self.elapsed += time.perf_counter() - began
+            remaining = self.elapsed * (1 / self.fraction - 1) if self.fraction > 0 else math.inf
+            yield Stepped(step, loss, psnr, min(self.fraction, 1.0), self.elapsed, max(remaining, 0.0))
+            interrupted = stop is not None and stop()
+        yield Finished(self.step, self.elapsed, interrupted and self.fraction < 1)
+
+    @property
+    def fraction(self) -> float:
+        """How much of the fit is done, 0 to 1, by steps or by the clock."""
+        if self.settings.minutes is not None:
+            return self.elapsed / (60 * self.settings.minutes)
+        return self.step / (self.settings.steps or DEFAULT_STEPS)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that moves: the parameters under their names and the optimiser's moments."""
+        return {p.name: p.raw.detach() for p in self._parameters} | self._optimizer.state()
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], step: int, elapsed: float) -> None:
+        """Go on from what ``state`` gave after ``step`` steps and ``elapsed`` seconds. Raises RunError when it does not fit."""
+        for parameter in self._parameters:
+            saved = tensors.get(parameter.name)
+            if saved is None or saved.shape != parameter.raw.shape:
+                got = "nothing" if saved is None else tuple(saved.shape)
+                raise RunError(f"no state for {parameter.name}", expected=tuple(parameter.raw.shape), got=got)
+            with torch.no_grad():
+                parameter.raw.copy_(saved)
+        self._optimizer.restore(tensors)
+        self.step, self.elapsed = step, elapsed
+
+    def _make_step(self) -> tuple[float, float]:
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
+        views, windows = self._draw(generator)
+        target, weight = self._targets(views, windows)
+        cameras = crop_cameras(self.model.cameras, views, windows)
+        image = cameras.record(self.model.radiance(cameras, generator, self.settings.ghosts), leak=True)
+        loss = total(image, target, weight, self.settings.loss)
+        loss = loss + self.settings.response_prior * self.model.cameras.sensor.response_smoothness()
+        if not bool(torch.isfinite(loss)):
+            names = ", ".join(self.capture.names[view] for view in views)
+            raise RunError("the loss is not finite", where=f"step {self.step}", got=float(loss), do=f"look at {names}")
+        loss.backward()
+        self._optimizer.step(self._factor)
+        return float(loss), _psnr(image.detach(), target)
+
+    def _draw(self, generator: torch.Generator) -> tuple[list[int], list[Window]]:
+        batch, train = self.settings.crop.batch, self.capture.train
+        views = []
+        for place in range(self.step * batch, (self.step + 1) * batch):
+            epoch, position = divmod(place, len(train))
+            views.append(view_order(train, epoch, self.settings.seed)[position])
+        sizes = self.model.cameras.sizes[views].tolist()
+        return views, [draw_window((height, width), self.settings.crop, generator) for height, width in sizes]
+
+    def _targets(self, views: list[int], windows: list[Window]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        pairs = list(zip(views, windows, strict=True))
+        images = torch.stack([crop_image(self.capture.image(view), window) for view, window in pairs])
+        masks = [self.capture.mask(view) for view in views]
+        if all(mask is None for mask in masks):
+            return images, None
+        shown = [
+            torch.ones(1, *window.size) if mask is None else crop_image(mask, window)
+            for mask, window in zip(masks, windows, strict=True)
+        ]
+        return images, torch.stack(shown)
+
+    def _factor(self, name: str) -> float:
+        if name.startswith("cameras.") and not unlocked(self.fraction, self.settings.unlock):
+            return 0.0
+        return cosine(self.fraction, self.settings.decay)
+
+    def _started(self) -> Started:
+        height, width = self.model.cameras.sizes[0].tolist()
+        return Started(
+            train_views=len(self.capture.train),
+            test_views=len(self.capture.test),
+            points=len(self.model.scene),
+            parameters=sum(parameter.raw.numel() for parameter in self._parameters),
+            width=width,
+            height=height,
+            step=self.step,
+            steps=None if self.settings.minutes else self.settings.steps or DEFAULT_STEPS,
+            seconds=60 * self.settings.minutes if self.settings.minutes else None,
+        )
+
+
+def _psnr(image: torch.Tensor, target: torch.Tensor) -> float:
+    error = float((image.clamp(0, 1) - target).square().mean())
+    return -10 * math.log10(max(error, 1e-10))

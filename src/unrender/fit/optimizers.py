@@ -1,0 +1,81 @@
+"""Adam with a step size per dotted parameter name, and every piece of its state under such a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from unrender.errors import RunError, SettingsError
+from unrender.parameters import Parameter
+
+__all__ = ["Optimizer", "rate_of"]
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def rate_of(name: str, rates: Mapping[str, float]) -> float:
+    """The step size of the longest prefix of ``name`` in ``rates`` (whole dotted words); 0, that is fixed, when there is none."""
+    words = name.split(".")
+    for length in range(len(words), 0, -1):
+        rate = rates.get(".".join(words[:length]))
+        if rate is not None:
+            return rate
+    return 0.0
+
+
+class Optimizer:
+    """Steps the raw tensors of all parameters that have a step size, then puts their gauges back."""
+
+    def __init__(self, parameters: Sequence[Parameter], rates: Mapping[str, float]) -> None:
+        unknown = [prefix for prefix in rates if not any(_covers(prefix, parameter.name) for parameter in parameters)]
+        if unknown:
+            names = ", ".join(sorted(parameter.name for parameter in parameters if "network" not in parameter.name))
+            raise SettingsError(f"rate for an unknown parameter {unknown[0]!r}", expected=f"a prefix of {names}")
+        self._rates = {parameter.name: rate_of(parameter.name, rates) for parameter in parameters}
+        self._parameters = [parameter for parameter in parameters if self._rates[parameter.name] > 0]
+        for parameter in parameters:
+            parameter.raw.requires_grad_(self._rates[parameter.name] > 0)
+        groups = [{"params": [parameter.raw], "lr": 0.0} for parameter in self._parameters]
+        self._adam = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12, fused=True)
+
+    def step(self, factor_of: Callable[[str], float]) -> None:
+        """One step with each rate times ``factor_of(name)``; a factor of 0 leaves a parameter and its moments as they are."""
+        for group, parameter in zip(self._adam.param_groups, self._parameters, strict=True):
+            factor = factor_of(parameter.name)
+            group["lr"] = self._rates[parameter.name] * factor
+            if factor == 0:
+                parameter.raw.grad = None
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            if parameter.hold is not None:
+                parameter.hold()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The moments, as ``optimizer.<moment>.<parameter name>``."""
+        return {
+            f"optimizer.{moment}.{parameter.name}": self._adam.state[parameter.raw][moment]
+            for parameter in self._parameters
+            if parameter.raw in self._adam.state
+            for moment in _MOMENTS
+        }
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put back what ``state`` gave. Raises RunError when a moment has another shape than its parameter."""
+        for parameter in self._parameters:
+            found = {moment: tensors.get(f"optimizer.{moment}.{parameter.name}") for moment in _MOMENTS}
+            moments = {moment: tensor.clone() for moment, tensor in found.items() if tensor is not None}
+            if not moments:
+                continue
+            if moments["exp_avg"].shape != parameter.raw.shape:
+                raise RunError(
+                    f"optimizer state of {parameter.name} does not fit",
+                    expected=tuple(parameter.raw.shape),
+                    got=tuple(moments["exp_avg"].shape),
+                )
+            self._adam.state[parameter.raw] = moments
+
+
+def _covers(prefix: str, name: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
