@@ -66,7 +66,9 @@ class Cameras:
         """(height, width) that all views share. Raises ShapeError when they differ."""
         height, width = self.sizes[0].tolist()
         if bool((self.sizes != self.sizes[0]).any()):
-            raise ShapeError("views of one batch differ in size", got=self.sizes.unique(dim=0).tolist(), do="select or crop")
+            raise ShapeError(
+                "views of one batch differ in size", got=self.sizes.unique(dim=0).tolist(), do="select or crop"
+            )
         return height, width
 
     @property
@@ -142,7 +144,9 @@ class Cameras:
         height, width = self.size
         grid = pixel_centers(height, width).double()
         photo_pixels = (grid - self.pixel_offset[:, None, None]) / self.pixel_scale[:, None, None]
-        extents = torch.tensor([[lens.width, lens.height] for lens in self.lenses], dtype=torch.float64)[self.camera_index]
+        extents = torch.tensor([[lens.width, lens.height] for lens in self.lenses], dtype=torch.float64)[
+            self.camera_index
+        ]
         half = extents[:, None, None] / 2
         return ((photo_pixels - half) / half.norm(dim=-1, keepdim=True)).permute(0, 3, 1, 2).float()
 

@@ -1,1 +1,1 @@
-
+"""Pure geometry: no state, no files, no cameras."""
