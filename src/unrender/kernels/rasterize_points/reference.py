@@ -105,13 +105,13 @@ def find_hits(
     pixels, depth, radius, threshold = pixels[chosen], depth[chosen], radius[chosen], threshold[chosen]
     offsets = pyramid_offsets(layer_sizes(*size, layers))
     members = [
-        torch.arange(len(chosen)) if gamma is None else torch.nonzero(draws(radius, threshold, level, gamma))[:, 0]
+        torch.arange(len(chosen), device=chosen.device) if gamma is None else torch.nonzero(draws(radius, threshold, level, gamma))[:, 0]
         for level in range(layers)
     ]
     pixel = torch.cat([pixel_numbers(pixels[m], size, level) + offsets[level] for level, m in enumerate(members)])
     member = torch.cat(members)
     depth = depth[member].float()
-    nearest = torch.full((offsets[-1],), torch.inf).scatter_reduce_(0, pixel, depth, "amin")
+    nearest = torch.full((offsets[-1],), torch.inf, device=depth.device).scatter_reduce_(0, pixel, depth, "amin")
     seen = torch.nonzero(depth <= (1 + alpha) * nearest[pixel])[:, 0]
     pixel = pixel[seen]
     return Hits(chosen[member[seen]], pixel, torch.bincount(pixel, minlength=offsets[-1]), nearest)
@@ -119,6 +119,6 @@ def find_hits(
 
 def blend(descriptors: torch.Tensor, hits: Hits) -> torch.Tensor:
     """Mean descriptor per pixel (Eq. 7, second case), [P, D]; zero where no point is. Exact gradient to ``descriptors`` [N, D]."""
-    total = torch.zeros(hits.count.shape[0], descriptors.shape[1], dtype=descriptors.dtype)
+    total = descriptors.new_zeros(hits.count.shape[0], descriptors.shape[1])
     total = total.index_add(0, hits.pixel, descriptors[hits.point])
     return total / hits.count.clamp(min=1)[:, None]

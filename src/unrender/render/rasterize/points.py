@@ -49,7 +49,7 @@ def rasterize(
 
 def visible(scene: PointScene, cameras: Cameras, view: int, projection: Projection) -> torch.Tensor:
     """Points [N] bool in front of the lens and not facing away (Eq. 5; zero normals are never culled)."""
-    eye = (cameras.centers[view] - scene.origin).to(scene.position)
+    eye = (cameras.centers[view] - scene.origin).to(scene.position)  # float64 difference, then float32
     facing = (scene.normal * (scene.position - eye)).sum(1)
     known = (scene.normal != 0).any(1)
     return projection.inside & ((facing < 0) | ~known)
@@ -62,7 +62,7 @@ def _hits(
     projection = cameras.project(view, scene.position, scene.origin)
     keep = visible(scene, cameras, view, projection)
     if settings.ghosts > 0:
-        keep &= torch.rand(len(scene), generator=generator) >= settings.ghosts
+        keep &= (torch.rand(len(scene), generator=generator) >= settings.ghosts).to(keep.device)
     return find_hits(
         projection.pixels,
         projection.depth,
@@ -87,7 +87,7 @@ def _fill(
     """Features [P, D] with the environment in every pixel that no point hit (Eq. 7, first case)."""
     centers = torch.cat([(pixel_centers(*size) * 2**level).reshape(-1, 2) for level, size in enumerate(sizes)])
     empty = torch.nonzero(count == 0)[:, 0]
-    background = sample_environment(environment, cameras.rays(view, centers[empty]))
+    background = sample_environment(environment, cameras.rays(view, centers.to(empty.device)[empty]))
     return points.index_add(0, empty, background)
 
 
