@@ -51,11 +51,11 @@ def look_at(
     Camera axes are x right, y down, z forward. Where ``up`` is parallel to the view, the world axis that is most
     across the view takes its place.
     """
-    eye, target, up = (torch.as_tensor(vector, dtype=torch.float64) for vector in (eye, target, up))
-    eye, target, up = torch.broadcast_tensors(eye, target, up)
-    forward = normalize(target - eye, dim=-1)
+    vectors = [torch.as_tensor(vector, dtype=torch.float64) for vector in (eye, target, up)]
+    center, aim, upward = torch.broadcast_tensors(*vectors)
+    forward = normalize(aim - center, dim=-1)
     across = torch.nn.functional.one_hot(forward.abs().argmin(-1), 3).to(forward.dtype)
-    parallel = torch.linalg.cross(forward, normalize(up, dim=-1)).norm(dim=-1, keepdim=True) < 1e-6
-    right = normalize(torch.linalg.cross(forward, torch.where(parallel, across, up)), dim=-1)
+    parallel = torch.linalg.cross(forward, normalize(upward, dim=-1)).norm(dim=-1, keepdim=True) < 1e-6
+    right = normalize(torch.linalg.cross(forward, torch.where(parallel, across, upward)), dim=-1)
     rotation = torch.stack([right, torch.linalg.cross(forward, right), forward], dim=-2)
-    return rigid(rotation, -(rotation @ eye[..., None])[..., 0])
+    return rigid(rotation, -(rotation @ center[..., None])[..., 0])

@@ -14,13 +14,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 
-from unrender.cameras.lens.pinhole import Matrix2, Perspective, Scalar
+from unrender.cameras.lens.pinhole import Matrix2, Perspective
 
 __all__ = ["Brown", "OpenCV", "Radial", "SimpleRadial"]
+
+Scalar: TypeAlias = torch.Tensor | float
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,9 @@ class Brown(Perspective):
         scale = self._undistort_radius(distorted) / distorted.clamp(min=torch.finfo(u.dtype).tiny)
         return self._polish(u, v, u * scale, v * scale) if self._tangential else (u * scale, v * scale)
 
-    def _polish(self, u: torch.Tensor, v: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _polish(
+        self, u: torch.Tensor, v: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Newton's method in the plane for distort(x, y) = (u, v), kept within the valid radius."""
         for _ in range(_PLANE_STEPS):
             at_u, at_v = self.distort(x, y)

@@ -18,9 +18,19 @@ class Lens(Protocol):
 
     model: ClassVar[str]
     parameter_names: ClassVar[tuple[str, ...]]
-    width: int
-    height: int
-    params: torch.Tensor
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def params(self) -> torch.Tensor: ...
+
+    def to(self, device: torch.device | str) -> Lens:
+        """The same lens with its parameters on ``device``."""
+        ...
 
     def project(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Points [N, 3] -> photo pixels [N, 2] and whether they are in front and in the valid region, [N] bool."""

@@ -20,8 +20,7 @@ from unrender.errors import CaptureError
 
 __all__ = ["Perspective", "Pinhole", "SimplePinhole"]
 
-Scalar: TypeAlias = torch.Tensor | float
-Matrix2: TypeAlias = tuple[tuple[Scalar, Scalar], tuple[Scalar, Scalar]]
+Matrix2: TypeAlias = tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +125,9 @@ class Perspective:
         return u, v
 
     def distortion_jacobian(self, x: torch.Tensor, y: torch.Tensor) -> Matrix2:
-        """d'(a), row by row; entries are scalars where they are constant."""
-        return (1.0, 0.0), (0.0, 1.0)
+        """d'(a), row by row; entries [N], or [] where they are constant."""
+        one, zero = x.new_ones(()), x.new_zeros(())
+        return (one, zero), (zero, one)
 
     def _plane_jacobian(self, x: torch.Tensor, y: torch.Tensor) -> Matrix2:
         """A = F d'(a)."""
