@@ -18,7 +18,7 @@ def sample_environment(texture: torch.Tensor, directions: torch.Tensor) -> torch
     u, v = texel_from_direction(directions.detach())
     column, row = u * width - 0.5, (v * height - 0.5).clamp(0, height - 1)
     left, top = column.floor(), row.floor()
-    across, down = (column - left)[:, None], (row - top)[:, None]
+    across, down = (column - left).to(texture)[:, None], (row - top).to(texture)[:, None]
     left, top = left.long() % width, top.long()
     right, bottom = (left + 1) % width, (top + 1).clamp(max=height - 1)
     texels = texture.flatten(1).T
