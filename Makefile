@@ -1,0 +1,41 @@
+# Each target makes its environment in .venv itself; the second call starts at once.
+#
+#   PYTHON=python3.12        another Python (3.10 or newer)
+#   TORCH_PIP_ARGS='...'     extra words for the pip call that installs PyTorch, such as its CPU wheel index
+
+PYTHON ?= python3
+VENV := .venv
+IN := $(VENV)/bin/python -m
+READY := $(VENV)/ready
+export TORCH_PIP_ARGS
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY) ## Fit a synthetic room, score it and leave pictures, in a few minutes
+	$(VENV)/bin/unrender demo
+
+# One thread in each of two processes beats two threads in one: most tests are too small to share.
+test: $(READY) ## Run all tests
+	OMP_NUM_THREADS=1 $(IN) pytest -q -n 2
+
+lint: $(READY) ## Check style, format and types
+	$(IN) ruff check
+	$(IN) ruff format --check
+	$(IN) pyright
+
+format: $(READY) ## Mend style and format where that is safe
+	$(IN) ruff check --fix
+	$(IN) ruff format
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt tools/make_environment.py
+	@command -v $(PYTHON) >/dev/null || { echo "unrender: no $(PYTHON) here; name a Python 3.10 or newer: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) tools/make_environment.py $(VENV)
+	@touch $@
