@@ -1,0 +1,85 @@
+"""What radiance the training photos show where a surfel lies.
+
+Every view that sees a surfel offers a colour. Reflections, moving things and a few millimetres of error make some of them
+wrong, so the answer is a weighted geometric median rather than a mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from unrender.datasets.capture import Capture
+from unrender.initialize.photos import radiance_photo
+from unrender.initialize.sight import Sight, look
+from unrender.initialize.surfels import Surfels
+
+__all__ = ["cloud_radiance", "sample", "seen_radiance"]
+
+# Passes over the photos: a mean first, then steps of Weiszfeld's algorithm towards the median.
+PASSES = 3
+# Two colours closer than this part of their brightness count as equal.
+TINY = 0.05
+
+
+@torch.no_grad()
+def seen_radiance(surfels: Surfels, capture: Capture, views: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Median linear radiance [N, 3] of ``surfels`` over ``views``, and the weight [N] behind it, 0 for unseen ones (radiance 0).
+
+    A view weighs more when it looks straight at the surfel (cosine) and from near (pixels per unit of length), and less where
+    its photo is clipped.
+    """
+    radiance, weight = mean_radiance(surfels, capture, views, None)
+    for _ in range(PASSES - 1):
+        radiance, _ = mean_radiance(surfels, capture, views, radiance)
+    return radiance, weight
+
+
+def mean_radiance(
+    surfels: Surfels, capture: Capture, views: Sequence[int], center: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted mean radiance [N, 3] and sum of weights [N]; with ``center`` [N, 3] weights fall off with the distance to it."""
+    total, weight = torch.zeros(len(surfels), 3), torch.zeros(len(surfels))
+    for view in views:
+        sight = look(surfels, capture.cameras, view)
+        index = torch.nonzero(sight.visible)[:, 0]
+        colors, weights = offers(capture, view, sight, index)
+        if center is not None:
+            weights = weights / relative_distance(colors, center[index])
+        total.index_add_(0, index, colors * weights[:, None])
+        weight.index_add_(0, index, weights)
+    return total / weight.clamp(min=torch.finfo(torch.float32).tiny)[:, None], weight
+
+
+def offers(capture: Capture, view: int, sight: Sight, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Radiance [M, 3] that ``view`` shows at the surfels ``index`` [M], and how much it should count [M].
+
+    The footprint is the surfel's radius in pixels: among the views of one surfel it says which is near.
+    """
+    photo = radiance_photo(capture, view)
+    found = sample(torch.cat([photo.radiance, photo.trust[None]]), sight.pixels[index])
+    return found[:, :3], found[:, 3] * (sight.frontal[index] + 0.05) * sight.footprint[index]
+
+
+def relative_distance(colors: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
+    """Distance [M] between colours [M, 3] as a part of the brightness of ``center`` [M, 3], at least ``TINY``."""
+    brightness = center.norm(dim=1).clamp(min=1e-6)
+    return ((colors - center).norm(dim=1) / brightness).clamp(min=TINY)
+
+
+def sample(image: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """Bilinear values [N, D] of ``image`` [D, H, W] at ``pixels`` [N, 2] (u, v; first pixel centre at 0.5)."""
+    height, width = image.shape[1:]
+    grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
+    found = torch.nn.functional.grid_sample(image[None], grid[None, None], padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
+
+
+@torch.no_grad()
+def cloud_radiance(colors: torch.Tensor, capture: Capture, view: int) -> torch.Tensor:
+    """Radiance [N, 3] of recorded ``colors`` [N, 3] in 0..1, taken to lie in the centre of the photo of ``view``."""
+    cameras = capture.cameras.select([view])
+    image = colors.T[None, :, None]
+    middle = torch.zeros(1, 2, 1, len(colors))
+    return cameras.sensor.radiance(image, middle, cameras.camera_index)[0, :, 0].T

@@ -1,0 +1,96 @@
+"""What lies behind the points: an environment map started from the photos.
+
+Every training pixel with no point near it shows something that no point can; its radiance is cast into the map in the
+direction the pixel looks. Directions that nobody looked in are filled smoothly from those around them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from unrender.cameras.camera import Cameras, pixel_centers
+from unrender.datasets.capture import Capture
+from unrender.geometry.equirect import texel_from_direction
+from unrender.initialize.photos import radiance_photo
+from unrender.initialize.sight import look
+from unrender.initialize.surfels import Surfels
+
+__all__ = ["empty_pixels", "environment_size", "fill_gaps", "seen_environment"]
+
+# A texel is about this many pixels wide. Finer would only store the parallax of what is not infinitely far.
+PIXELS_PER_TEXEL = 4
+NARROWEST, WIDEST = 64, 2048
+
+
+def environment_size(cameras: Cameras, views: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a map whose texels are about as wide as 4 pixels of these views; the width a power of two, twice the height."""
+    pixels_per_turn = 2 * math.pi * float(torch.stack([focal_length(cameras, view) for view in views]).median())
+    width = 2 ** round(math.log2(max(pixels_per_turn / PIXELS_PER_TEXEL, 1)))
+    width = min(max(width, NARROWEST), WIDEST)
+    return width // 2, width
+
+
+def focal_length(cameras: Cameras, view: int) -> torch.Tensor:
+    """Pixels per radian in the middle of a view."""
+    height, width = cameras.sizes[view].tolist()
+    middle = torch.tensor([[width / 2, height / 2], [width / 2 + 1, height / 2]])
+    first, second = cameras.rays(view, middle).double()
+    return 1 / torch.atan2(torch.linalg.cross(first, second).norm(), first @ second)
+
+
+@torch.no_grad()
+def seen_environment(
+    surfels: Surfels, capture: Capture, views: Sequence[int], size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean linear radiance [3, He, We] of the pixels of ``views`` without points, gaps filled, and the weight [He, We] before filling."""
+    height, width = size
+    total, weight = torch.zeros(3, height * width), torch.zeros(height * width)
+    for view in views:
+        empty = empty_pixels(look(surfels, capture.cameras, view).layers)
+        photo = radiance_photo(capture, view)
+        u, v = texel_from_direction(capture.cameras.rays(view, pixel_centers(*empty.shape)[empty]))
+        texel = (v * height).long().clamp(max=height - 1) * width + (u * width).long() % width
+        total.index_add_(1, texel, photo.radiance[:, empty] * photo.trust[empty])
+        weight.index_add_(0, texel, photo.trust[empty])
+    weight = weight.reshape(size)
+    return fill_gaps(total.reshape(3, *size), weight), weight
+
+
+def empty_pixels(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Pixels [H, W] bool that no surfel covers in any of the depth ``layers`` of a view."""
+    height, width = layers[0].shape
+    empty = torch.ones(height, width, dtype=torch.bool)
+    for level, nearest in enumerate(layers):
+        rows, columns = torch.arange(height) >> level, torch.arange(width) >> level
+        empty &= nearest.isinf()[rows[:, None], columns]
+    return empty
+
+
+def fill_gaps(total: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted means [3, He, We] of sums ``total`` with ``weight`` [He, We] > 0; elsewhere the nearest coarser mean that exists.
+
+    Pull and push: sums are halved in size until one row is left, then each level takes over what it lacks from the next
+    coarser one, interpolated around the seam. A level trusts itself as far as it has weight, so that no edge shows.
+    """
+    if total.shape[1] == 1:
+        mean = total.sum(dim=2, keepdim=True) / weight.sum().clamp(min=1e-12)
+        return mean.expand_as(total)
+    coarse = fill_gaps(halved(total), halved(weight[None])[0])
+    share = weight / (weight + 0.1 * weight.mean().clamp(min=1e-12))
+    mean = total / weight.clamp(min=1e-12)
+    return share * mean + (1 - share) * doubled(coarse)
+
+
+def halved(image: torch.Tensor) -> torch.Tensor:
+    """Sums of 2 x 2 texels, [D, H / 2, W / 2]."""
+    return 4 * torch.nn.functional.avg_pool2d(image[None], 2)[0]
+
+
+def doubled(image: torch.Tensor) -> torch.Tensor:
+    """Twice the size [D, 2 H, 2 W] by bilinear interpolation: wrapped around in u, ending at the poles in v."""
+    padded = torch.nn.functional.pad(image[None], (1, 1, 0, 0), mode="circular")
+    grown = torch.nn.functional.interpolate(padded, scale_factor=2, mode="bilinear", align_corners=False)
+    return grown[0, :, :, 2:-2]

@@ -1,0 +1,185 @@
+"""From a capture to the first point scene: everything the photos and the cloud say before any fitting.
+
+Clean the cloud, find radii and normals, add points where they are thin, and start descriptors and environment from the
+radiance that the training photos show. Held-out views are never looked at. The world keeps its frame and scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from unrender.datasets.capture import Capture
+from unrender.errors import CaptureError, SettingsError
+from unrender.geometry.neighbours import morton_order
+from unrender.initialize.cleaning import distinct_points, sociable_points
+from unrender.initialize.colors import cloud_radiance, seen_radiance
+from unrender.initialize.densify import densify, neighbourhood_radius
+from unrender.initialize.environment import environment_size, seen_environment
+from unrender.initialize.normals import given_normals, oriented_normals, thin_directions
+from unrender.initialize.surfels import Surfels
+from unrender.scenes.points import PointScene
+
+__all__ = ["PointSettings", "points_from_capture"]
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """How the first scene is made.
+
+    ``count``: sparser clouds are densified to this many points, denser ones keep all of theirs; ``channels``: D >= 3.
+    ``logarithmic``: store descriptors as logarithms; None: where the radiance range exceeds 1:400, as the paper does.
+    ``environment_height``: half the map's width; None: about 4 pixels to the texel.
+    ``closeness``: points nearer than this part of the median spacing are one point; ``loneliness``: points whose neighbours
+    are this many times farther than usual (as an angle from the nearest camera) are dropped.
+    ``neighbours``, ``thickness``, ``agreement``: of normal estimation, see ``normals.py``.
+    ``reach``: new points lie within this many radii of their parent.
+    """
+
+    count: int = 200_000
+    channels: int = 4
+    logarithmic: bool | None = None
+    environment_height: int | None = None
+    closeness: float = 0.01
+    loneliness: float = 30.0
+    neighbours: int = 16
+    thickness: float = 0.3
+    agreement: float = 0.6
+    reach: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.channels < 3:
+            raise SettingsError("too few descriptor channels", expected="channels >= 3", got=self.channels)
+        if self.count < 1:
+            raise SettingsError("no points asked for", expected="count >= 1", got=self.count)
+
+
+FEWEST_POINTS = 5
+LARGEST_LINEAR_RANGE = 400.0
+
+
+@torch.no_grad()
+def points_from_capture(
+    capture: Capture, settings: PointSettings | None = None, generator: torch.Generator | None = None
+) -> tuple[PointScene, tuple[str, ...]]:
+    """The scene that a fit starts from, and the lines about it that a user should read.
+
+    ``generator`` places new points and draws thresholds (seed 0 when None); the same one gives the same bits. Raises
+    CaptureError when there are fewer than 5 usable points or no training view.
+    """
+    settings = settings or PointSettings()
+    generator = generator or torch.Generator().manual_seed(0)
+    views = capture.train
+    if not views:
+        raise CaptureError("every view is held out", where=capture.root, do="hold out fewer views")
+    cloud, notes = clean_surfels(capture, settings)
+    cloud, normal_note = with_normals(cloud, capture, settings)
+    surfels = densify(cloud, settings.count, settings.reach, generator)
+    surfels = surfels.select(morton_order(surfels.position))
+    scene, look_notes = painted(surfels, capture, views, settings, generator)
+    grown = (
+        f"{len(cloud)} points densified to {len(surfels)}" if len(surfels) > len(cloud) else f"{len(cloud)} points kept"
+    )
+    return scene, (*notes, normal_note, grown, *look_notes)
+
+
+def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, tuple[str, ...]]:
+    """The trustworthy points of the capture with their radii, and what was left out."""
+    cloud = capture.points
+    positions = torch.as_tensor(cloud.positions, dtype=torch.float64)
+    finite = torch.nonzero(positions.isfinite().all(dim=1))[:, 0]
+    distinct = finite[distinct_points(positions[finite], settings.closeness)] if len(finite) else finite
+    if len(distinct) < FEWEST_POINTS:
+        raise CaptureError(
+            "too few points to start from",
+            where=capture.root,
+            expected=f"at least {FEWEST_POINTS} distinct points",
+            got=len(distinct),
+            do="reconstruct again, or give a cloud with --points",
+        )
+    kept = distinct[sociable_points(positions[distinct], capture.cameras.centers, settings.loneliness)]
+    notes = (
+        f"{len(positions) - len(distinct)} duplicate and {len(distinct) - len(kept)} lonely points "
+        f"of {len(positions)} left out",
+    )
+    return surfels_of(capture, positions, kept), notes
+
+
+def surfels_of(capture: Capture, positions: torch.Tensor, kept: torch.Tensor) -> Surfels:
+    """The points ``kept`` [M] of the cloud relative to an origin in the middle of the scene."""
+    origin = positions[kept].median(dim=0).values
+    position = positions[kept] - origin
+    colors, normals = capture.points.colors, capture.points.normals
+    return Surfels(
+        origin=origin,
+        position=position.float(),
+        normal=torch.zeros(len(kept), 3) if normals is None else given_normals(normals[kept]),
+        radius=neighbourhood_radius(position),
+        color=torch.full((len(kept), 3), 0.5) if colors is None else colors[kept].float(),
+    )
+
+
+def with_normals(surfels: Surfels, capture: Capture, settings: PointSettings) -> tuple[Surfels, str]:
+    """Normals as given; estimated and oriented where the cloud has none at all."""
+    if bool((surfels.normal != 0).any()):
+        return surfels, "normals taken from the cloud"
+    thin = replace(surfels, normal=thin_directions(surfels.position, settings.neighbours, settings.thickness))
+    normal = oriented_normals(thin, capture.cameras, capture.train, settings.agreement)
+    share = float((normal != 0).any(dim=1).float().mean())
+    return replace(surfels, normal=normal), f"normals estimated for {share:.0%} of the points, the rest is never culled"
+
+
+def painted(
+    surfels: Surfels, capture: Capture, views: Sequence[int], settings: PointSettings, generator: torch.Generator
+) -> tuple[PointScene, tuple[str, ...]]:
+    """The scene of ``surfels`` with the radiance of the photos on it and around it."""
+    radiance, weight = seen_radiance(surfels, capture, views)
+    unseen = weight == 0
+    radiance[unseen] = cloud_radiance(surfels.color[unseen], capture, views[0])
+    height = settings.environment_height
+    size = environment_size(capture.cameras, views) if height is None else (height, 2 * height)
+    around, _ = seen_environment(surfels, capture, views, size)
+    dimmest, brightest = radiance_range(radiance)
+    ratio = brightest / dimmest
+    logarithmic = ratio > LARGEST_LINEAR_RANGE if settings.logarithmic is None else settings.logarithmic
+    scene = PointScene(
+        origin=surfels.origin,
+        position=surfels.position.contiguous(),
+        normal=surfels.normal.contiguous(),
+        radius=surfels.radius,
+        threshold=torch.rand(len(surfels), generator=generator),
+        descriptors=stored(widened(radiance, settings.channels), dimmest, logarithmic),
+        environment=stored(widened(around.permute(1, 2, 0), settings.channels), dimmest, logarithmic)
+        .permute(2, 0, 1)
+        .contiguous(),
+        logarithmic=logarithmic,
+    )
+    kind = "logarithms" if logarithmic else "linear"
+    return scene, (
+        f"{float((~unseen).float().mean()):.0%} of the points start from the training photos, the rest from their own colour",
+        f"radiance range 1:{ratio:.0f}, descriptors stored as {kind}",
+    )
+
+
+def radiance_range(radiance: torch.Tensor) -> tuple[float, float]:
+    """Dimmest and brightest luminance of radiances [N, 3] but for the 0.5 % at either end; the dimmest at least 1e-6 of the brightest."""
+    ordered = radiance.mean(dim=1).sort().values
+    low, high = (float(ordered[round(quantile * (len(ordered) - 1))]) for quantile in (0.005, 0.995))
+    high = max(high, torch.finfo(torch.float32).tiny * 1e6)
+    return max(low, high * 1e-6), high
+
+
+def widened(radiance: torch.Tensor, channels: int) -> torch.Tensor:
+    """Radiance [..., 3] with its luminance in the further channels, [..., D].
+
+    Grey of the right brightness is neutral in the sense that no channel is zero, on another scale than the rest, or noise.
+    """
+    grey = radiance.mean(dim=-1, keepdim=True).expand(*radiance.shape[:-1], channels - 3)
+    return torch.cat([radiance, grey], dim=-1)
+
+
+def stored(radiance: torch.Tensor, dimmest: float, logarithmic: bool) -> torch.Tensor:
+    """Radiance as the scene keeps it; its logarithm ends at a quarter of the ``dimmest``, where fitting can still lift it."""
+    return radiance.clamp(min=dimmest / 4).log() if logarithmic else radiance
