@@ -83,7 +83,7 @@ class Cameras:
 
     def select(self, views: Sequence[int] | torch.Tensor) -> Cameras:
         """The views of the given indices [B], in that order; differentiable in all that is per view."""
-        index = torch.as_tensor(views, dtype=torch.int64)
+        index = torch.as_tensor(views, dtype=torch.int64, device=self.camera_index.device)
         return replace(
             self,
             camera_from_world=self.camera_from_world[index],
@@ -94,27 +94,40 @@ class Cameras:
             sensor=self.sensor.select(index),
         )
 
+    def to(self, device: torch.device | str) -> Cameras:
+        """The same cameras with all tensors on ``device``."""
+        return Cameras(
+            camera_from_world=self.camera_from_world.to(device),
+            camera_index=self.camera_index.to(device),
+            lenses=tuple(lens.to(device) for lens in self.lenses),
+            pixel_scale=self.pixel_scale.to(device),
+            pixel_offset=self.pixel_offset.to(device),
+            sizes=self.sizes.to(device),
+            sensor=self.sensor.to(device),
+        )
+
     def resize(self, scale: torch.Tensor, sizes: torch.Tensor) -> Cameras:
         """The same views with ``scale`` [V, 2] times the pixels (u, v) and new ``sizes`` [V, 2] (height, width)."""
         return replace(self, pixel_scale=self.pixel_scale * scale, pixel_offset=self.pixel_offset * scale, sizes=sizes)
 
     def crop(self, left_top: torch.Tensor, size: tuple[int, int], zoom: torch.Tensor | None = None) -> Cameras:
-        """The window of ``size`` (height, width) whose corner is at ``left_top`` [V, 2] (u, v) after enlarging by ``zoom`` [V]."""
+        """The window of ``size`` (height, width) at ``left_top`` [V, 2] (u, v) of views enlarged by ``zoom`` [V]."""
         zoomed = self if zoom is None else self.resize(zoom[:, None].expand(-1, 2), self.sizes)
-        sizes = torch.tensor(size, dtype=torch.int64).expand(len(self), 2)
+        sizes = torch.tensor(size, dtype=torch.int64, device=self.sizes.device).expand(len(self), 2)
         return replace(zoomed, pixel_offset=zoomed.pixel_offset - left_top, sizes=sizes)
 
     def project(self, view: int, points: torch.Tensor, origin: torch.Tensor | None = None) -> Projection:
         """Points [N, 3] as ``view`` sees them; the arithmetic has the dtype of ``points``.
 
-        ``origin`` [3] float64 is added to the points without losing precision: the pose is made relative to it in float64.
+        ``origin`` [3] float64 is added to the points without losing precision: the pose is made relative to it in
+        float64. Where ``pixel_scale`` differs between u and v, ``magnification`` takes the larger.
         """
         rotation, translation = self.pose(view, origin)
-        camera_points = points @ rotation.to(points.dtype).T + translation.to(points.dtype)
-        lens, scale = self.lens(view), self.pixel_scale[view].to(points.dtype)
+        camera_points = torch.addmm(translation.to(points), points, rotation.to(points).T)
+        lens, scale, offset = self.lens(view), self.pixel_scale[view].to(points), self.pixel_offset[view].to(points)
         photo_pixels, inside = lens.project(camera_points)
         return Projection(
-            pixels=photo_pixels * scale + self.pixel_offset[view].to(points.dtype),
+            pixels=photo_pixels * scale + offset,
             depth=camera_points[:, 2],
             inside=inside,
             magnification=lens.magnification(camera_points) * scale.max(),
@@ -129,29 +142,30 @@ class Cameras:
 
     def rays(self, view: int, pixels: torch.Tensor) -> torch.Tensor:
         """World directions [K, 3] float32, unit, through places ``pixels`` [K, 2] of the view (fine pixels)."""
-        photo_pixels = (pixels.double() - self.pixel_offset[view]) / self.pixel_scale[view]
+        photo_pixels = (pixels.to(self.pixel_offset) - self.pixel_offset[view]) / self.pixel_scale[view]
         rays = self.lens(view).unproject(photo_pixels) @ self.camera_from_world[view, :3, :3]
         return torch.nn.functional.normalize(rays, dim=-1).float()
 
     def directions(self, view: int, level: int = 0) -> torch.Tensor:
-        """World directions [ceil(H / 2^level), ceil(W / 2^level), 3] float32, unit, through the pixel centres of a pyramid layer."""
+        """Unit world directions through the pixel centres of a pyramid layer.
+
+        [ceil(H / 2^level), ceil(W / 2^level), 3] float32.
+        """
         height, width = (-(-int(extent) // 2**level) for extent in self.sizes[view])
         grid = pixel_centers(height, width) * 2**level
         return self.rays(view, grid.reshape(-1, 2)).reshape(height, width, 3)
 
     def sensor_coordinates(self) -> torch.Tensor:
-        """Where each pixel lies on its sensor, [V, 2, H, W] float32: (0, 0) the photo's centre, length 1 at its corners."""
+        """Where each pixel lies on its sensor, [V, 2, H, W] float32: 0 the photo's centre, length 1 at its corners."""
         height, width = self.size
-        grid = pixel_centers(height, width).double()
+        grid = pixel_centers(height, width).to(self.pixel_offset)
         photo_pixels = (grid - self.pixel_offset[:, None, None]) / self.pixel_scale[:, None, None]
-        extents = torch.tensor([[lens.width, lens.height] for lens in self.lenses], dtype=torch.float64)[
-            self.camera_index
-        ]
-        half = extents[:, None, None] / 2
+        halves = torch.tensor([[lens.width / 2, lens.height / 2] for lens in self.lenses], dtype=torch.float64)
+        half = halves.to(grid)[self.camera_index, None, None]
         return ((photo_pixels - half) / half.norm(dim=-1, keepdim=True)).permute(0, 3, 1, 2).float()
 
     def record(self, radiance: torch.Tensor, leak: bool = False) -> torch.Tensor:
-        """Linear radiance [V, 3, H, W] -> images in 0..1 as these cameras would have recorded it (``Sensor.record``)."""
+        """Linear radiance [V, 3, H, W] -> images in 0..1 as these cameras record it (``Sensor.record``)."""
         return self.sensor.record(radiance, self.sensor_coordinates().to(radiance.device), self.camera_index, leak)
 
     def radiance(self, image: torch.Tensor) -> torch.Tensor:

@@ -42,8 +42,8 @@ _LEAST_RISE = 1e-6
 def response_knots(dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> torch.Tensor:
     """Where the response has its knots, [K + 1] in 0..1: x_i = (i / K)^4.
 
-    So spaced, linear interpolation holds x^0.45 to 0.0014 (uniform knots miss it by 0.07 near black), and the piece that
-    holds x is found without a search: floor(K x^(1/4)).
+    So spaced, linear interpolation holds x^0.45 to 0.0014 (uniform knots miss it by 0.07 near black), and the piece
+    that holds x is found without a search: floor(K x^(1/4)).
     """
     return (torch.arange(SEGMENTS + 1, dtype=dtype, device=device) / SEGMENTS) ** 4
 
@@ -52,12 +52,12 @@ def response_knots(dtype: torch.dtype = torch.float32, device: torch.device | st
 class Sensor:
     """How V views of C cameras recorded light. The first five tensors are leaves that an optimiser steps.
 
-    ``exposure`` [V] float32: EV in stops, relative to nothing; ``exposure_mean``: the EV at which radiance 1 is white;
+    ``exposure`` [V] float32: EV in stops; ``exposure_mean``: the EV at which radiance 1 is just white;
     ``white_point`` [V, 2]: log2 of the red and blue white point, green is fixed at 1;
-    ``vignette`` [C, 3]: a2, a4, a6; ``vignette_center`` [C, 2]: in sensor coordinates, where the photo's centre is 0 and
-    its corners have length 1 (``Cameras.sensor_coordinates``);
-    ``response_logits`` [C, 3, K]: softmax gives the rise of the response over each piece, so that R(0) = 0, R(1) = 1
-    and R rises, whatever the optimiser does;
+    ``vignette`` [C, 3]: a2, a4, a6; ``vignette_center`` [C, 2]: in sensor coordinates, where the photo's centre is 0
+    and its corners have length 1 (``Cameras.sensor_coordinates``);
+    ``response_logits`` [C, 3, K]: their softmax is the rise of the response over each piece, so that R(0) = 0,
+    R(1) = 1 and R rises, whatever the optimiser does;
     ``exposure_start`` [V]: what ``exposure`` started from; ``anchor`` [V] bool: the views that hold the gauges.
     """
 
@@ -74,9 +74,9 @@ class Sensor:
     def start(cls, exposure: torch.Tensor, cameras: int = 1, anchor: torch.Tensor | None = None) -> Sensor:
         """The sensor that a fit starts from: given EVs, white points 1, no vignette, response x^0.45.
 
-        ``exposure`` [V]: EV in stops, NaN where unknown; ``cameras``: C; ``anchor`` [V] bool: the views whose mean EV and
-        white point are held, all of them by default. The mean is that of the anchor views with known EV (of any views
-        when there are none, 0 when nothing is known), and an unknown EV starts there.
+        ``exposure`` [V]: EV in stops, NaN where unknown; ``cameras``: C; ``anchor`` [V] bool: the views whose mean EV
+        and white point are held, all of them by default. The mean is that of the anchor views with known EV (of any
+        views when there are none, 0 when nothing is known), and an unknown EV starts there.
         """
         exposure = exposure.to(torch.float64)
         known = ~exposure.isnan()
@@ -112,8 +112,8 @@ class Sensor:
         """The same sensor with a known response.
 
         ``curve``: a function from exposure to recorded value, both in 0..1, or its values at ``response_knots``,
-        [..., K + 1] broadcast to [C, 3, K + 1]. Flat stretches get the slightest rise. Raises SettingsError when it does
-        not start at 0, end at 1 and rise.
+        [..., K + 1] broadcast to [C, 3, K + 1]. Flat stretches get the slightest rise. Raises SettingsError when it
+        does not start at 0, end at 1 and rise.
         """
         values = curve(response_knots(torch.float64)) if callable(curve) else curve.to(torch.float64)
         rises = values.diff(dim=-1)
@@ -150,8 +150,8 @@ class Sensor:
         """What the views store for linear ``radiance`` [B, 3, H, W]: [B, 3, H, W] in 0..1 (Eq. 16 to 19).
 
         ``coordinates`` [B, 2, H, W]: see ``Cameras.sensor_coordinates``; ``camera_index`` [B]. B is this sensor's V.
-        With ``leak`` values below 0 and above 1 are not clamped but kept nearly flat, so that an over-exposed image still
-        has a gradient; the result then stays below 1.01 (Eq. 20).
+        With ``leak`` values below 0 and above 1 are not clamped but kept nearly flat, so that an over-exposed image
+        still has a gradient; the result then stays below 1.01 (Eq. 20).
         """
         camera_index = camera_index.to(self.vignette.device)
         exposed = radiance * self._gain()[..., None, None] * self._vignetting(coordinates, camera_index)
@@ -161,7 +161,7 @@ class Sensor:
         return recorded
 
     def radiance(self, image: torch.Tensor, coordinates: torch.Tensor, camera_index: torch.Tensor) -> torch.Tensor:
-        """The linear radiance [B, 3, H, W] that ``record`` turns into ``image`` [B, 3, H, W]: its exact inverse in 0..1.
+        """The linear radiance [B, 3, H, W] that ``record`` turns into ``image`` [B, 3, H, W]: its exact inverse.
 
         A clipped 1 gives the least radiance that clips, a clipped 0 gives 0; values outside 0..1 count as clipped.
         """
@@ -172,10 +172,10 @@ class Sensor:
     def response_smoothness(self) -> torch.Tensor:
         """The prior on the response, a scalar >= 0 (the paper's R'' = 0).
 
-        R'' = 0 in x would pull the curve to the straight line, and on knots this uneven mostly near black. We ask for it
-        in s = x^0.45 instead, a scale on which photos are nearly even: the mean squared difference between the slopes
-        dR/ds of neighbouring pieces. It is 0 for x^0.45 alone, fills pieces that no pixel touches from their neighbours,
-        and pins the contrast that photos leave open.
+        R'' = 0 in x would pull the curve to the straight line, and on knots this uneven mostly near black. We ask for
+        it in s = x^0.45 instead, the scale on which photos spread evenly: the mean squared difference between the
+        slopes dR/ds of neighbouring pieces. It is 0 for x^0.45 alone, fills pieces that no pixel touches from their
+        neighbours, and pins the contrast that photos leave open.
         """
         rises = self.response_logits.softmax(-1)
         slopes = rises / _start_rises().to(rises)

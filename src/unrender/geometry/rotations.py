@@ -70,7 +70,7 @@ def quat_wxyz_from_rotation(rotation: torch.Tensor) -> torch.Tensor:
 
 
 def slerp(start: torch.Tensor, end: torch.Tensor, fraction: torch.Tensor | float) -> torch.Tensor:
-    """Unit quaternions [..., 4] at ``fraction`` [...] of the shorter way from ``start`` to ``end``, at constant speed."""
+    """Unit quaternions [..., 4] at ``fraction`` [...] of the shorter way from ``start`` to ``end``, evenly fast."""
     fraction = torch.as_tensor(fraction, dtype=start.dtype, device=start.device)[..., None]
     end = torch.where((start * end).sum(-1, keepdim=True) < 0, -end, end)
     angle = 2 * torch.atan2((start - end).norm(dim=-1, keepdim=True), (start + end).norm(dim=-1, keepdim=True))

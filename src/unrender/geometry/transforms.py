@@ -33,7 +33,7 @@ def transform(a_from_b: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 def exp_se3(increment: torch.Tensor) -> torch.Tensor:
     """Pose increment [..., 6] = (translation, rotation vector [rad]) -> rigid [..., 4, 4].
 
-    The exponential map of se(3), as in Eq. 13: refine a pose by ``camera_from_world <- exp_se3(xi) @ camera_from_world``.
+    The exponential map of se(3) (Eq. 13); ``camera_from_world <- exp_se3(xi) @ camera_from_world`` refines a pose.
     """
     translation, vector = increment.split(3, dim=-1)
     _, second, third = exp_series((vector * vector).sum(-1))
@@ -46,7 +46,7 @@ def exp_se3(increment: torch.Tensor) -> torch.Tensor:
 def look_at(
     eye: torch.Tensor | Sequence[float], target: torch.Tensor | Sequence[float], up: torch.Tensor | Sequence[float]
 ) -> torch.Tensor:
-    """camera_from_world [..., 4, 4] float64 of a camera at ``eye`` [..., 3] that looks at ``target`` with ``up`` upwards.
+    """camera_from_world [..., 4, 4] float64 of a camera at ``eye`` [..., 3] that looks at ``target``, ``up`` upwards.
 
     Camera axes are x right, y down, z forward. Where ``up`` is parallel to the view, the world axis that is most
     across the view takes its place.

@@ -20,13 +20,19 @@ class Lens(Protocol):
     parameter_names: ClassVar[tuple[str, ...]]
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Photo width [pixels]."""
+        ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Photo height [pixels]."""
+        ...
 
     @property
-    def params(self) -> torch.Tensor: ...
+    def params(self) -> torch.Tensor:
+        """Parameters [P] float64 in the order of ``parameter_names``."""
+        ...
 
     def to(self, device: torch.device | str) -> Lens:
         """The same lens with its parameters on ``device``."""
@@ -41,7 +47,7 @@ class Lens(Protocol):
         ...
 
     def jacobian(self, points: torch.Tensor) -> torch.Tensor:
-        """d pixels / d point, [N, 2, 3], analytic."""
+        """Derivative of pixels by point, [N, 2, 3], analytic."""
         ...
 
     def magnification(self, points: torch.Tensor) -> torch.Tensor:

@@ -93,7 +93,7 @@ class Perspective:
         return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
     def jacobian(self, points: torch.Tensor) -> torch.Tensor:
-        """d pixels / d point, [N, 2, 3], of points in front of the camera."""
+        """Derivative of pixels by point, [N, 2, 3], of points in front of the camera."""
         x, y, _ = _over_depth(points)
         rows = []
         for in_x, in_y in self._plane_jacobian(x, y):
@@ -137,7 +137,7 @@ class Perspective:
 
 
 def _over_depth(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """x / z, y / z [N] and z > 0 [N]; a depth of exactly 0 counts as 1 so that nothing becomes NaN."""
+    """Slopes x / z, y / z [N] and z > 0 [N]; a depth of exactly 0 counts as 1 so that nothing becomes NaN."""
     x, y, z = points.unbind(-1)
     inverse = torch.where(z == 0, 1, z).reciprocal()
     return x * inverse, y * inverse, z > 0
