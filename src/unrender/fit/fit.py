@@ -47,7 +47,7 @@ class Fit:
         self.model, self.capture, self.settings = model, capture, settings
         self.step, self.elapsed = 0, 0.0
         self._parameters = model.parameters()
-        self._optimizer = Optimizer(self._parameters, settings.rates)
+        self.optimizer = Optimizer(self._parameters, settings.rates)
 
     def run(self, stop: Callable[[], bool] | None = None) -> Iterator[Message]:
         """Fit until the settings' end or until ``stop()`` is true after a step; the model is changed in place."""
@@ -72,7 +72,7 @@ class Fit:
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that moves: the parameters under their names and the optimiser's moments."""
-        return {p.name: p.raw.detach() for p in self._parameters} | self._optimizer.state()
+        return {p.name: p.raw.detach() for p in self._parameters} | self.optimizer.state()
 
     def restore(self, tensors: Mapping[str, torch.Tensor], step: int, elapsed: float) -> None:
         """Go on from what ``state`` gave after ``step`` steps and ``elapsed`` seconds. Raises RunError when it does not fit."""
@@ -83,13 +83,13 @@ class Fit:
                 raise RunError(f"no state for {parameter.name}", expected=tuple(parameter.raw.shape), got=got)
             with torch.no_grad():
                 parameter.raw.copy_(saved)
-        self._optimizer.restore(tensors)
+        self.optimizer.restore(tensors)
         self.step, self.elapsed = step, elapsed
 
     def _make_step(self) -> tuple[float, float]:
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
-        views, windows = self._draw(generator)
-        target, weight = self._targets(views, windows)
+        views, windows = self.draw(generator)
+        target, weight = self.targets(views, windows)
         cameras = crop_cameras(self.model.cameras, views, windows)
         image = cameras.record(self.model.radiance(cameras, generator, self.settings.ghosts), leak=True)
         loss = total(image, target, weight, self.settings.loss)
@@ -98,10 +98,11 @@ class Fit:
             names = ", ".join(self.capture.names[view] for view in views)
             raise RunError("the loss is not finite", where=f"step {self.step}", got=float(loss), do=f"look at {names}")
         loss.backward()
-        self._optimizer.step(self._factor)
-        return float(loss), _psnr(image.detach(), target)
+        self.optimizer.step(self._factor)
+        return float(loss.detach()), _psnr(image.detach(), target)
 
-    def _draw(self, generator: torch.Generator) -> tuple[list[int], list[Window]]:
+    def draw(self, generator: torch.Generator) -> tuple[list[int], list[Window]]:
+        """Views and windows of this step's crops, [B] each; ``generator`` places the windows."""
         batch, train = self.settings.crop.batch, self.capture.train
         views = []
         for place in range(self.step * batch, (self.step + 1) * batch):
@@ -110,7 +111,8 @@ class Fit:
         sizes = self.model.cameras.sizes[views].tolist()
         return views, [draw_window((height, width), self.settings.crop, generator) for height, width in sizes]
 
-    def _targets(self, views: list[int], windows: list[Window]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def targets(self, views: list[int], windows: list[Window]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the photos show in the windows, [B, 3, h, w], and how much each pixel counts, [B, 1, h, w] (None: all alike)."""
         pairs = list(zip(views, windows, strict=True))
         images = torch.stack([crop_image(self.capture.image(view), window) for view, window in pairs])
         masks = [self.capture.mask(view) for view in views]
