@@ -23,17 +23,24 @@ from unrender.geometry.transforms import look_at, rigid
 
 __all__ = ["focus_point", "interpolate", "orbit", "up_direction"]
 
+_LEVELLING = 1e-3
 _FULL_CIRCLE_GAP = math.radians(100)
 _NEIGHBOURHOOD = 8.0
 _AIM_AT_FOCUS = 0.05
 
 
 def up_direction(cameras: Cameras) -> torch.Tensor:
-    """Unit up [3] float64, world: the mean of the cameras' own, -y. Raises ShapeError when they cancel."""
-    mean = -cameras.camera_from_world[:, 1, :3].mean(dim=0)
-    if float(mean.norm()) < 1e-6:
+    """Unit up [3] float64, world, from the cameras' own axes. Raises ShapeError when they contradict each other.
+
+    It is the mean of the cameras' up, -y, less what leans to where they look: photographers tilt their cameras but
+    rarely roll them, so up is across the cameras' right axes wherever those span more than one direction.
+    """
+    right, upward = cameras.camera_from_world[:, 0, :3], -cameras.camera_from_world[:, 1, :3].mean(dim=0)
+    if float(upward.norm()) < 1e-6:
         raise ShapeError("the cameras' up directions cancel", do="say which way is up")
-    return normalize(mean, dim=0)
+    spread = right.T @ right / len(right)
+    identity = torch.eye(3, dtype=right.dtype, device=right.device)
+    return normalize(torch.linalg.solve(spread + _LEVELLING * identity, upward), dim=0)
 
 
 def focus_point(cameras: Cameras) -> torch.Tensor:

@@ -54,7 +54,7 @@ def filmic(radiance: torch.Tensor) -> torch.Tensor:
     With Hable's exposure bias of 2, without which mid grey would lie about a stop below the other operators'.
     """
     white = _hable(radiance.new_tensor(_WHITE))
-    return (_hable(2 * radiance.clamp(min=0)) / white).clamp(0, 1) ** (1 / 2.2)
+    return (_hable((2 * radiance).clamp(0, _WHITE)) / white).clamp(0, 1) ** (1 / 2.2)
 
 
 def _hable(x: torch.Tensor) -> torch.Tensor:

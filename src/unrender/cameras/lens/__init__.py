@@ -29,7 +29,7 @@ LENSES: dict[str, type[Perspective]] = {
 """COLMAP's model name -> lens."""
 
 
-def make_lens(model: str, width: int, height: int, params: Sequence[float] | torch.Tensor) -> Lens:
+def make_lens(model: str, width: int, height: int, params: Sequence[float] | torch.Tensor) -> Perspective:
     """The lens of a COLMAP camera: its model name, photo size [pixels] and parameters in COLMAP's order.
 
     Raises CaptureError when the model is unknown, or the parameters are not finite, too few or too many.

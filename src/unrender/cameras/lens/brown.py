@@ -42,10 +42,12 @@ class Brown(Perspective):
     @cached_property
     def valid_radius(self) -> float:
         """Where d/dr (r + k1 r^3 + k2 r^5) = 1 + 3 k1 r^2 + 5 k2 r^4 first becomes 0; infinite where it never does."""
-        k1, k2 = (float(k) for k in self.coefficients[:2])
+        k1, k2 = (float(torch.as_tensor(k).detach()) for k in self.coefficients[:2])
         discriminant = 9 * k1 * k1 - 20 * k2
-        slowest = -3 * k1 + math.sqrt(discriminant) if discriminant >= 0 else 0.0
-        return math.sqrt(2 / slowest) if slowest > 0 else math.inf
+        if discriminant < 0 or (k1 >= 0 and k2 >= 0):
+            return math.inf
+        root = math.sqrt(discriminant)  # each branch adds numbers of one sign, so that no digits cancel
+        return math.sqrt((3 * k1 + root) / (-10 * k2) if k1 > 0 else 2 / (root - 3 * k1))
 
     def distort(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """d(a): where a = (x, y) lands on the plane at focal length 1."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
 __all__ = ["Lens"]
 
 
+@runtime_checkable
 class Lens(Protocol):
     """Camera space (x right, y down, z forward) to photo pixels (first pixel centre at 0.5) and back.
 

@@ -47,7 +47,7 @@ class Perspective:
             )
         if not bool(torch.isfinite(self.params).all()):
             raise CaptureError(f"parameters {names} must be finite", where=self.model, got=self.params.tolist())
-        if min(self.width, self.height, *map(float, self.intrinsics[:2])) <= 0:
+        if min(self.width, self.height, *(float(f.detach()) for f in self.intrinsics[:2])) <= 0:
             got = f"{self.width} x {self.height}, {self.params.tolist()}"
             raise CaptureError("photo size and focal length must be positive", where=self.model, got=got)
 
