@@ -120,5 +120,5 @@ def find_hits(
 def blend(descriptors: torch.Tensor, hits: Hits) -> torch.Tensor:
     """Mean descriptor per pixel (Eq. 7, second case), [P, D]; zero where no point is. Exact gradient to ``descriptors`` [N, D]."""
     total = descriptors.new_zeros(hits.count.shape[0], descriptors.shape[1])
-    total = total.index_add(0, hits.pixel, descriptors[hits.point])
+    total = total.index_add(0, hits.pixel, descriptors.index_select(0, hits.point))
     return total / hits.count.clamp(min=1)[:, None]

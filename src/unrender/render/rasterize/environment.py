@@ -21,7 +21,8 @@ def sample_environment(texture: torch.Tensor, directions: torch.Tensor) -> torch
     across, down = (column - left).to(texture)[:, None], (row - top).to(texture)[:, None]
     left, top = left.long() % width, top.long()
     right, bottom = (left + 1) % width, (top + 1).clamp(max=height - 1)
-    texels = texture.flatten(1).T
-    upper = torch.lerp(texels[top * width + left], texels[top * width + right], across)
-    lower = torch.lerp(texels[bottom * width + left], texels[bottom * width + right], across)
+    corners = torch.cat([top * width + left, top * width + right, bottom * width + left, bottom * width + right])
+    # One gather for all corners: each would need a gradient as large as the texture.
+    upper_left, upper_right, lower_left, lower_right = texture.flatten(1).T.index_select(0, corners).chunk(4)
+    upper, lower = torch.lerp(upper_left, upper_right, across), torch.lerp(lower_left, lower_right, across)
     return torch.lerp(upper, lower, down)
