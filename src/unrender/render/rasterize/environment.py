@@ -23,6 +23,8 @@ def sample_environment(texture: torch.Tensor, directions: torch.Tensor) -> torch
     right, bottom = (left + 1) % width, (top + 1).clamp(max=height - 1)
     corners = torch.cat([top * width + left, top * width + right, bottom * width + left, bottom * width + right])
     # One gather for all corners: each would need a gradient as large as the texture.
-    upper_left, upper_right, lower_left, lower_right = texture.flatten(1).T.index_select(0, corners).chunk(4)
+    upper_left, upper_right, lower_left, lower_right = (
+        texture.flatten(1).T.contiguous().index_select(0, corners).chunk(4)
+    )
     upper, lower = torch.lerp(upper_left, upper_right, across), torch.lerp(lower_left, lower_right, across)
     return torch.lerp(upper, lower, down)
