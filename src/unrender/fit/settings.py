@@ -65,7 +65,7 @@ class FitSettings:
     unlock: float = 0.1
     decay: float = 0.02
     ghosts: float = 0.25
-    response_prior: float = 1.0
+    response_prior: float = 1e-2
     checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
