@@ -1,1 +1,1 @@
-
+"""Shaders: from what was gathered per pixel to linear radiance."""
