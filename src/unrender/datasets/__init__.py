@@ -1,1 +1,1 @@
-
+"""What was measured (captures, point clouds), the readers that bring it in and the writers that take it out."""

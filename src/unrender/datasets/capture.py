@@ -1,16 +1,59 @@
-"""Capture: what was measured. Photos, cameras, points, exposure and masks; immutable."""
+"""Capture: what was measured. Photos, cameras, points, exposure and masks; immutable.
+
+Photos stay in their files. The first time a view is asked for, its photo is decoded, averaged down to the working
+size and kept as 8-bit values; when the budget is full, what was not used for longest makes room.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.datasets.clouds import PointCloud
+from unrender.errors import CaptureError, SettingsError
+from unrender.images.io import read_mask, read_photo
+from unrender.images.resize import area_average
 
-__all__ = ["Capture"]
+__all__ = ["Capture", "PictureStore", "hold_out"]
+
+
+class PictureStore:
+    """Pictures by key, as many as fit into ``budget`` bytes; the least recently used make room.
+
+    Safe to share between threads: two that miss the same key at once both load it, and one result is kept.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.used = 0
+        self._pictures: OrderedDict[tuple[str, int], torch.Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, int], load: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """The picture under ``key``, loaded by ``load`` when it is not there (any more). Not to be written to."""
+        with self._lock:
+            if key in self._pictures:
+                self._pictures.move_to_end(key)
+                return self._pictures[key]
+        picture = load()
+        with self._lock:
+            self._keep(key, picture)
+        return picture
+
+    def _keep(self, key: tuple[str, int], picture: torch.Tensor) -> None:
+        if key in self._pictures or picture.nbytes > self.budget:
+            return
+        self._pictures[key] = picture
+        self.used += picture.nbytes
+        while self.used > self.budget:
+            self.used -= self._pictures.popitem(last=False)[1].nbytes
 
 
 @dataclass(frozen=True)
@@ -20,7 +63,9 @@ class Capture:
     ``names`` [V] as the reconstruction writes them; ``image_paths`` [V]; ``mask_paths`` [V], None where there is none
     (white = use); ``cameras``: poses, lenses and working size (``at_width``), sensor started from EXIF;
     ``points``: the cloud in the input's frame; ``exif_ev`` [V] float64, EV100 in stops, NaN where EXIF is missing;
-    ``test``: indices of the held-out views, never trained on and never used to start anything.
+    ``test``: indices of the held-out views, never trained on and never used to start anything;
+    ``notes``: lines a user should read (what was chosen, what is missing); ``budget``: bytes of decoded pictures
+    that are kept.
     """
 
     root: Path
@@ -31,6 +76,12 @@ class Capture:
     points: PointCloud
     exif_ev: torch.Tensor
     test: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    budget: int = 2**30
+    store: PictureStore = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", PictureStore(self.budget))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -40,3 +91,90 @@ class Capture:
         """Indices of the views that may be fitted to."""
         held_out = set(self.test)
         return tuple(view for view in range(len(self)) if view not in held_out)
+
+    def image(self, view: int) -> torch.Tensor:
+        """The photo of one view at working size, [3, H, W] float32 in 0..1 as recorded; a new tensor every time.
+
+        Raises CaptureError when the file cannot be read or is not of the size that its camera has.
+        """
+        picture = self.store.get(("image", view), lambda: self._shrunk(read_photo, self.image_paths[view], view))
+        return picture.permute(2, 0, 1).float() / 255
+
+    def mask(self, view: int) -> torch.Tensor | None:
+        """How much of each pixel may be used, [1, H, W] float32 in 0..1, or None where the view has no mask.
+
+        Raises CaptureError as ``image``.
+        """
+        path = self.mask_paths[view]
+        if path is None:
+            return None
+        return self.store.get(("mask", view), lambda: self._shrunk(read_mask, path, view))[None].float() / 255
+
+    def at_width(self, width: int) -> Capture:
+        """The same capture with pictures ``width`` pixels wide, heights rounded; lenses stay those of the photos.
+
+        The scale is exact per axis: a height of 100.4 pixels that becomes 100 is a slightly different scale, not
+        a crop. Raises SettingsError when that would enlarge a photo: nothing is invented.
+        """
+        photos = self._photo_sizes()
+        narrowest = int(photos[:, 1].min())
+        if not 1 <= width <= narrowest:
+            raise SettingsError("width", expected=f"1 to {narrowest} pixels (the narrowest photo)", got=width)
+        heights = (photos[:, 0].double() * width / photos[:, 1]).round().long().clamp(min=1)
+        sizes = torch.stack([heights, torch.full_like(heights, width)], dim=1)
+        scale = (sizes.double() / self.cameras.sizes.double()).flip(1)
+        return replace(self, cameras=self.cameras.resize(scale, sizes))
+
+    def _photo_sizes(self) -> torch.Tensor:
+        """(height, width) of every photo, [V, 2] int64."""
+        sizes = torch.tensor([[lens.height, lens.width] for lens in self.cameras.lenses], dtype=torch.int64)
+        return sizes[self.cameras.camera_index]
+
+    def _shrunk(self, read: Callable[[Path], torch.Tensor], path: Path, view: int) -> torch.Tensor:
+        """A picture file at working size, uint8 [H, W] or [H, W, 3]."""
+        picture, lens = read(path), self.cameras.lens(view)
+        if picture.shape[:2] != (lens.height, lens.width):
+            raise CaptureError(
+                "this picture does not have the size of its camera",
+                where=path,
+                expected=f"{lens.width} x {lens.height}",
+                got=f"{picture.shape[1]} x {picture.shape[0]}",
+            )
+        height, width = self.cameras.sizes[view].tolist()
+        return area_average(picture, height, width).round().to(torch.uint8)
+
+
+def hold_out(names: Sequence[str], every: int = 8, listed: Sequence[str] | Path | None = None) -> tuple[int, ...]:
+    """Indices of the views to hold out for testing, ascending.
+
+    Of ``names`` in sorted order every ``every``-th, starting with the first (0: none); or the ``listed`` names, which
+    a file may hold, one a line. Raises CaptureError for a name that is not there, SettingsError when nothing would
+    be left to fit to.
+    """
+    if listed is not None:
+        test = tuple(sorted({_index(names, name) for name in _listed_names(listed)}))
+    elif every < 0:
+        raise SettingsError("held-out views", expected="every k-th with k >= 2, or 0 for none", got=every)
+    else:
+        ranked = sorted(range(len(names)), key=lambda view: names[view])
+        test = tuple(sorted(ranked[::every])) if every else ()
+    if len(test) == len(names):
+        raise SettingsError("every view is held out", got=f"{len(test)} of {len(names)}", do="hold out fewer")
+    return test
+
+
+def _listed_names(listed: Sequence[str] | Path) -> Sequence[str]:
+    if not isinstance(listed, Path):
+        return listed
+    try:
+        lines = listed.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaptureError(f"the list of held-out views cannot be read ({error})", where=listed) from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _index(names: Sequence[str], name: str) -> int:
+    if name in names:
+        return names.index(name)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
+    raise CaptureError(f"no view named {name!r} to hold out", do=f"did you mean {nearest[0]!r}?" if nearest else None)

@@ -1,0 +1,81 @@
+"""Exposure from EXIF: how much light a photo says it was given.
+
+    EV100 = log2(N^2 / t) - log2(ISO / 100)          N f-number, t seconds
+
+A higher EV means less light recorded for the same radiance. The exposure-bias tag is not added: the camera
+already turned it into t, N or ISO. What is missing stays missing; it is never 0.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
+
+__all__ = ["ev100", "exif_bytes", "read_ev100"]
+
+_NOT_A_PHOTO = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_ISO_ELSEWHERE = 65535
+"""EXIF 2.3 writes this when the speed does not fit into 16 bits: then the tag says nothing."""
+
+
+def ev100(f_number: float, seconds: float, iso: float) -> float | None:
+    """Exposure value at ISO 100 in stops; None when a figure is not a finite number above zero."""
+    if not all(math.isfinite(figure) and figure > 0 for figure in (f_number, seconds, iso)):
+        return None
+    return math.log2(f_number**2 / seconds) - math.log2(iso / 100)
+
+
+def read_ev100(path: Path | str) -> float | None:
+    """EV100 of a photo file in stops; None when its EXIF is missing, incomplete, absurd or damaged."""
+    try:
+        with Image.open(path) as photo:
+            tags = photo.getexif().get_ifd(ExifTags.IFD.Exif)
+        f_number, seconds, iso = (
+            _number(tags.get(tag))
+            for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime, ExifTags.Base.ISOSpeedRatings)
+        )
+    except _NOT_A_PHOTO:
+        return None
+    return None if iso == _ISO_ELSEWHERE else ev100(f_number, seconds, iso)
+
+
+def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
+    """An EXIF block with these three figures, for ``Image.save(..., exif=...)``.
+
+    f-number and time are stored as fractions of at most 1/1,000,000, ISO as a whole number.
+    """
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif).update(
+        {
+            ExifTags.Base.FNumber: _rational(f_number),
+            ExifTags.Base.ExposureTime: _rational(seconds),
+            ExifTags.Base.ISOSpeedRatings: round(iso),
+        }
+    )
+    return exif.tobytes()
+
+
+def _number(value: object) -> float:
+    """A tag as a float; NaN when it is absent. Some cameras write a list of speeds: the first counts."""
+    if isinstance(value, tuple | list):
+        value = value[0] if value else None
+    return math.nan if value is None else float(value)  # pyright: ignore[reportArgumentType]
+
+
+def _rational(value: float) -> IFDRational:
+    fraction = Fraction(value).limit_denominator(1_000_000)
+    return IFDRational(fraction.numerator, fraction.denominator)
