@@ -1,4 +1,4 @@
-"""What all tests share: one thread, seeded randomness, and the real capture where it lies."""
+"""What all tests share: checked shapes, one thread, seeded randomness, and the real capture where it lies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("unrender", "shape_checks.check_stated")  # must precede the first import of ours
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

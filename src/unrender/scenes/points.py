@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from unrender.parameters import Parameter
 
@@ -23,13 +24,13 @@ class PointScene:
     ``environment`` [D, He, We]: equirectangular, seen where no point is, logarithmic with the descriptors.
     """
 
-    origin: torch.Tensor
-    position: torch.Tensor
-    normal: torch.Tensor
-    radius: torch.Tensor
-    threshold: torch.Tensor
-    descriptors: torch.Tensor
-    environment: torch.Tensor
+    origin: Float64[Tensor, " 3"]
+    position: Float[Tensor, "N 3"]
+    normal: Float[Tensor, "N 3"]
+    radius: Float[Tensor, " N"]
+    threshold: Float[Tensor, " N"]
+    descriptors: Float[Tensor, "N D"]
+    environment: Float[Tensor, "D He We"]
     logarithmic: bool = False
 
     def __len__(self) -> int:
