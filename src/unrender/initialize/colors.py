@@ -1,7 +1,7 @@
 """What radiance the training photos show where a surfel lies.
 
-Every view that sees a surfel offers a colour. Reflections, moving things and a few millimetres of error make some of them
-wrong, so the answer is a weighted geometric median rather than a mean.
+Every view that sees a surfel offers a colour. Reflections, moving things and a few millimetres of error make some
+of them wrong, so the answer is a weighted geometric median rather than a mean.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ TINY = 0.05
 
 @torch.no_grad()
 def seen_radiance(surfels: Surfels, capture: Capture, views: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Median linear radiance [N, 3] of ``surfels`` over ``views``, and the weight [N] behind it, 0 for unseen ones (radiance 0).
+    """Median linear radiance [N, 3] of ``surfels`` over ``views``, and the weight [N] behind it; both 0 if unseen.
 
-    A view weighs more when it looks straight at the surfel (cosine) and from near (pixels per unit of length), and less where
-    its photo is clipped.
+    A view weighs more when it looks straight at the surfel (cosine) and from near (pixels per unit of length), and
+    less where its photo is clipped.
     """
     radiance, weight = mean_radiance(surfels, capture, views, None)
     for _ in range(PASSES - 1):
@@ -39,7 +39,7 @@ def seen_radiance(surfels: Surfels, capture: Capture, views: Sequence[int]) -> t
 def mean_radiance(
     surfels: Surfels, capture: Capture, views: Sequence[int], center: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted mean radiance [N, 3] and sum of weights [N]; with ``center`` [N, 3] weights fall off with the distance to it."""
+    """Weighted mean radiance [N, 3] and sum of weights [N]; weights fall off with the distance to ``center`` [N, 3]."""
     total, weight = torch.zeros(len(surfels), 3), torch.zeros(len(surfels))
     for view in views:
         sight = look(surfels, capture.cameras, view)

@@ -1,7 +1,8 @@
 """More points on the surfaces that the measured ones lie on.
 
-One-pixel points leave gaps where they are sparse. New points are drawn on the tangent disc of a measured point; where its
-normal is unknown, between the point and its neighbours, which stays on whatever thin thing the points follow.
+One-pixel points leave gaps where they are sparse. New points are drawn on the tangent disc of a measured point;
+where its normal is unknown, between the point and its neighbours, which stays on whatever thin thing the points
+follow.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ def neighbourhood_radius(positions: torch.Tensor) -> torch.Tensor:
 def densify(surfels: Surfels, count: int, reach: float, generator: torch.Generator) -> Surfels:
     """``surfels`` and enough new ones to make ``count``; all of them as they are when there are as many already.
 
-    Every surfel gets the same number of children, give or take one. A child is uniform on the tangent disc of ``reach`` times
-    its parent's radius, or a random mixture of the parent and two of its 4 neighbours where the normal is unknown. It inherits
-    colour and normal. Radii are measured anew, as all of them have become denser.
+    Every surfel gets the same number of children, give or take one. A child is uniform on the tangent disc of
+    ``reach`` times its parent's radius, or a random mixture of the parent and two of its 4 neighbours where the
+    normal is unknown. It inherits colour and normal. Radii are measured anew, as all of them have become denser.
     """
     missing = count - len(surfels)
     if missing <= 0:
@@ -52,7 +53,7 @@ def on_disc(surfels: Surfels, reach: float, generator: torch.Generator) -> torch
 
 
 def tangent_axes(normals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two unit vectors [N, 3] each that make a right-handed frame (first, second, normal) with unit ``normals`` [N, 3]."""
+    """Two unit vectors [N, 3] that make a right-handed frame (first, second, normal) with unit ``normals`` [N, 3]."""
     least = torch.nn.functional.one_hot(normals.abs().argmin(dim=1), 3).to(normals.dtype)
     first = torch.nn.functional.normalize(torch.linalg.cross(least, normals, dim=1), dim=1)
     return first, torch.linalg.cross(normals, first, dim=1)

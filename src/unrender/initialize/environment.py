@@ -26,7 +26,7 @@ NARROWEST, WIDEST = 64, 2048
 
 
 def environment_size(cameras: Cameras, views: Sequence[int]) -> tuple[int, int]:
-    """(height, width) of a map whose texels are about as wide as 4 pixels of these views; the width a power of two, twice the height."""
+    """(height, width) of a map with texels about as wide as 4 pixels of these views; width a power of two."""
     pixels_per_turn = 2 * math.pi * float(torch.stack([focal_length(cameras, view) for view in views]).median())
     width = 2 ** round(math.log2(max(pixels_per_turn / PIXELS_PER_TEXEL, 1)))
     width = min(max(width, NARROWEST), WIDEST)
@@ -45,7 +45,7 @@ def focal_length(cameras: Cameras, view: int) -> torch.Tensor:
 def seen_environment(
     surfels: Surfels, capture: Capture, views: Sequence[int], size: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean linear radiance [3, He, We] of the pixels of ``views`` without points, gaps filled, and the weight [He, We] before filling."""
+    """Mean radiance [3, He, We] of the pixels of ``views`` without points, gaps filled, and its weight [He, We]."""
     height, width = size
     total, weight = torch.zeros(3, height * width), torch.zeros(height * width)
     for view in views:
@@ -70,7 +70,7 @@ def empty_pixels(layers: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def fill_gaps(total: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Weighted means [3, He, We] of sums ``total`` with ``weight`` [He, We] > 0; elsewhere the nearest coarser mean that exists.
+    """Means [3, He, We] of sums ``total`` with ``weight`` [He, We]; where that is 0, the nearest coarser mean.
 
     Pull and push: sums are halved in size until one row is left, then each level takes over what it lacks from the next
     coarser one, interpolated around the seam. A level trusts itself as far as it has weight, so that no edge shows.

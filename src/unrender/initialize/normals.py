@@ -1,7 +1,8 @@
 """Normals for clouds that come without: the thin direction of each neighbourhood, turned towards the cameras.
 
-A wrong normal makes a point vanish from views that should show it, an unknown one costs nothing. So a normal is only given
-where the neighbourhood is flat and where the cameras that see it agree on its side; elsewhere it is zero.
+A wrong normal makes a point vanish from views that should show it, an unknown one costs nothing. So a normal is
+only given where the neighbourhood is flat and where the cameras that see it agree on its side; elsewhere it is
+zero.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def given_normals(normals: torch.Tensor) -> torch.Tensor:
 def thin_directions(positions: torch.Tensor, neighbours: int, thickness: float) -> torch.Tensor:
     """Unit normals [N, 3] float32 of arbitrary sign of the flat neighbourhoods of ``positions`` [N, 3], zero elsewhere.
 
-    Flat: the standard deviation along the thinnest axis is at most ``thickness`` times that along the middle one. The middle,
-    not the widest: points on a line are thin in two directions and have no normal.
+    Flat: the standard deviation along the thinnest axis is at most ``thickness`` times that along the middle one.
+    The middle, not the widest: points on a line are thin in two directions and have no normal.
     """
     variances, axes = principal_axes(positions, nearest_neighbours(positions, neighbours)[1])
     flat = (variances[:, 0] < thickness**2 * variances[:, 1])[:, None]
@@ -39,9 +40,10 @@ def thin_directions(positions: torch.Tensor, neighbours: int, thickness: float) 
 def oriented_normals(surfels: Surfels, cameras: Cameras, views: Sequence[int], agreement: float) -> torch.Tensor:
     """The normals [N, 3] of ``surfels`` turned towards those of ``views`` that see them, zero where these disagree.
 
-    Each view that plausibly sees the surfel (in frame and not hidden; which way it faces does not count yet) votes with the
-    cosine between normal and direction to the camera, so that grazing views, whose sign is chance, hardly count. The balance
-    of the votes, in -1..1, has to reach ``agreement`` in one direction. Unseen surfels get the side most cameras are on.
+    Each view that plausibly sees the surfel (in frame and not hidden; which way it faces does not count yet) votes
+    with the cosine between normal and direction to the camera, so that grazing views, whose sign is chance, hardly
+    count. The balance of the votes, in -1..1, has to reach ``agreement`` in one direction. Unseen surfels get the
+    side most cameras are on.
     """
     votes, weights = side_votes(surfels, cameras, views, seen_only=True)
     unseen = weights == 0
@@ -55,7 +57,7 @@ def oriented_normals(surfels: Surfels, cameras: Cameras, views: Sequence[int], a
 def side_votes(
     surfels: Surfels, cameras: Cameras, views: Sequence[int], seen_only: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum over ``views`` of the cosine between normal and direction to the camera, and of its absolute value, each [N]."""
+    """Sums over ``views`` of the cosine between normal and direction to the camera, and of its magnitude, each [N]."""
     either_way = replace(surfels, normal=torch.zeros_like(surfels.normal))
     votes, weights = torch.zeros(len(surfels)), torch.zeros(len(surfels))
     for view in views:

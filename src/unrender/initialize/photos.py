@@ -10,13 +10,14 @@ from unrender.datasets.capture import Capture
 
 __all__ = ["Photo", "radiance_photo"]
 
-# Belief in a pixel that is black or burnt out: nearly none, but a surface that is burnt out in every photo still gets a colour.
+# Belief in a pixel that is black or burnt out: nearly none, but a surface that is burnt out in every photo still
+# gets a colour.
 DOUBT = 1e-3
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One view's linear ``radiance`` [3, H, W] and ``trust`` [H, W] in 0..1: low where a channel is clipped, 0 where masked."""
+    """Linear ``radiance`` [3, H, W] and ``trust`` [H, W] in 0..1: low where a channel is clipped, 0 where masked."""
 
     radiance: torch.Tensor
     trust: torch.Tensor
@@ -30,4 +31,5 @@ def radiance_photo(capture: Capture, view: int) -> Photo:
     # Full trust between 4 % and 96 % of the range, none at its ends (the hat of exposure fusion, with a broad brim).
     margin = torch.minimum(image, 1 - image).amin(dim=0)
     trust = (margin / 0.04).clamp(DOUBT, 1)
-    return Photo(radiance, trust)
+    mask = capture.mask(view)
+    return Photo(radiance, trust if mask is None else trust * mask[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from unrender.datasets.capture import Capture
+from unrender.datasets.clouds import PointCloud
 from unrender.errors import CaptureError, SettingsError
 from unrender.geometry.neighbours import morton_order
 from unrender.initialize.cleaning import distinct_points, sociable_points
@@ -32,8 +33,8 @@ class PointSettings:
     ``count``: sparser clouds are densified to this many points, denser ones keep all of theirs; ``channels``: D >= 3.
     ``logarithmic``: store descriptors as logarithms; None: where the radiance range exceeds 1:400, as the paper does.
     ``environment_height``: half the map's width; None: about 4 pixels to the texel.
-    ``closeness``: points nearer than this part of the median spacing are one point; ``loneliness``: points whose neighbours
-    are this many times farther than usual (as an angle from the nearest camera) are dropped.
+    ``closeness``: points nearer than this part of the median spacing are one point; ``loneliness``: points whose
+    neighbours are this many times farther than usual (as an angle from the nearest camera) are dropped.
     ``neighbours``, ``thickness``, ``agreement``: of normal estimation, see ``normals.py``.
     ``reach``: new points lie within this many radii of their parent.
     """
@@ -45,7 +46,7 @@ class PointSettings:
     closeness: float = 0.01
     loneliness: float = 30.0
     neighbours: int = 16
-    thickness: float = 0.3
+    thickness: float = 0.4
     agreement: float = 0.6
     reach: float = 1.0
 
@@ -87,10 +88,8 @@ def points_from_capture(
 
 def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, tuple[str, ...]]:
     """The trustworthy points of the capture with their radii, and what was left out."""
-    cloud = capture.points
-    positions = torch.as_tensor(cloud.positions, dtype=torch.float64)
-    finite = torch.nonzero(positions.isfinite().all(dim=1))[:, 0]
-    distinct = finite[distinct_points(positions[finite], settings.closeness)] if len(finite) else finite
+    cloud = capture.points.finite()
+    distinct = distinct_points(cloud.positions, settings.closeness)
     if len(distinct) < FEWEST_POINTS:
         raise CaptureError(
             "too few points to start from",
@@ -99,25 +98,25 @@ def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, t
             got=len(distinct),
             do="reconstruct again, or give a cloud with --points",
         )
-    kept = distinct[sociable_points(positions[distinct], capture.cameras.centers, settings.loneliness)]
+    centers = capture.cameras.centers[list(capture.train)]
+    kept = distinct[sociable_points(cloud.positions[distinct], centers, settings.loneliness)]
     notes = (
-        f"{len(positions) - len(distinct)} duplicate and {len(distinct) - len(kept)} lonely points "
-        f"of {len(positions)} left out",
+        f"{len(capture.points) - len(distinct)} duplicate and {len(distinct) - len(kept)} lonely points "
+        f"of {len(capture.points)} left out",
     )
-    return surfels_of(capture, positions, kept), notes
+    return surfels_of(cloud.select(kept)), notes
 
 
-def surfels_of(capture: Capture, positions: torch.Tensor, kept: torch.Tensor) -> Surfels:
-    """The points ``kept`` [M] of the cloud relative to an origin in the middle of the scene."""
-    origin = positions[kept].median(dim=0).values
-    position = positions[kept] - origin
-    colors, normals = capture.points.colors, capture.points.normals
+def surfels_of(cloud: PointCloud) -> Surfels:
+    """The points of a cloud relative to an origin in the middle of the scene; grey where the cloud has no colours."""
+    origin = cloud.positions.median(dim=0).values
+    position = cloud.positions - origin
     return Surfels(
         origin=origin,
         position=position.float(),
-        normal=torch.zeros(len(kept), 3) if normals is None else given_normals(normals[kept]),
+        normal=torch.zeros(len(cloud), 3) if cloud.normals is None else given_normals(cloud.normals),
         radius=neighbourhood_radius(position),
-        color=torch.full((len(kept), 3), 0.5) if colors is None else colors[kept].float(),
+        color=torch.full((len(cloud), 3), 0.5) if cloud.colors is None else cloud.colors.float(),
     )
 
 
@@ -158,13 +157,13 @@ def painted(
     )
     kind = "logarithms" if logarithmic else "linear"
     return scene, (
-        f"{float((~unseen).float().mean()):.0%} of the points start from the training photos, the rest from their own colour",
+        f"{float((~unseen).float().mean()):.0%} of the points start from the training photos, the rest from the cloud",
         f"radiance range 1:{ratio:.0f}, descriptors stored as {kind}",
     )
 
 
 def radiance_range(radiance: torch.Tensor) -> tuple[float, float]:
-    """Dimmest and brightest luminance of radiances [N, 3] but for the 0.5 % at either end; the dimmest at least 1e-6 of the brightest."""
+    """Dimmest and brightest luminance of radiances [N, 3] without 0.5 % at either end, at most 1e6 apart."""
     ordered = radiance.mean(dim=1).sort().values
     low, high = (float(ordered[round(quantile * (len(ordered) - 1))]) for quantile in (0.005, 0.995))
     high = max(high, torch.finfo(torch.float32).tiny * 1e6)
@@ -174,12 +173,13 @@ def radiance_range(radiance: torch.Tensor) -> tuple[float, float]:
 def widened(radiance: torch.Tensor, channels: int) -> torch.Tensor:
     """Radiance [..., 3] with its luminance in the further channels, [..., D].
 
-    Grey of the right brightness is neutral in the sense that no channel is zero, on another scale than the rest, or noise.
+    Grey of the right brightness is neutral in the sense that no channel is zero, on another scale than the rest, or
+    noise.
     """
     grey = radiance.mean(dim=-1, keepdim=True).expand(*radiance.shape[:-1], channels - 3)
     return torch.cat([radiance, grey], dim=-1)
 
 
 def stored(radiance: torch.Tensor, dimmest: float, logarithmic: bool) -> torch.Tensor:
-    """Radiance as the scene keeps it; its logarithm ends at a quarter of the ``dimmest``, where fitting can still lift it."""
+    """Radiance as the scene keeps it; logarithms end at a quarter of the ``dimmest``: fitting can still lift them."""
     return radiance.clamp(min=dimmest / 4).log() if logarithmic else radiance

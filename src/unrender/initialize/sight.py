@@ -1,8 +1,8 @@
 """What a training view sees of a sparse set of points.
 
-A wall of scattered points has gaps that a pixel looks through. So every point is given a square about as large as its own
-neighbourhood: it is drawn into the pyramid layer whose pixels have that size. A point is seen when no layer holds something
-clearly nearer at its place.
+A wall of scattered points has gaps that a pixel looks through. So every point is given a square about as large as
+its own neighbourhood: it is drawn into the pyramid layer whose pixels have that size. A point is seen when no layer
+holds something clearly nearer at its place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unrender.kernels.rasterize_points.reference import nearest_depth
 __all__ = ["Sight", "look"]
 
 # The largest square that one point may hide things behind is this part of the image's longer side.
-WIDEST = 1 / 16
+WIDEST = 1 / 8
 # Within one square a surface may rise away from the viewer this steeply (tangent of the angle) and not hide itself.
 STEEPEST = 2.0
 # Depth noise that is always allowed; the width of the rasteriser's own fuzzy depth test.
@@ -30,8 +30,9 @@ FUZZ = 0.01
 class Sight:
     """One view's look at N surfels.
 
-    ``pixels`` [N, 2]; ``depth`` [N]; ``footprint`` [N], the radius in pixels; ``frontal`` [N] in 0..1, the cosine between normal
-    and line of sight, 1/2 where the normal is unknown; ``visible`` [N] bool: in the image, facing the camera and not hidden;
+    ``pixels`` [N, 2]; ``depth`` [N]; ``footprint`` [N], the radius in pixels; ``frontal`` [N] in 0..1, the cosine
+    between normal and line of sight, 1/2 where the normal is unknown; ``visible`` [N] bool: in the image, facing
+    the camera and not hidden;
     ``layers``: nearest depth of pyramid layer 0, 1, ..., each [H_l, W_l], +inf where no surfel of that size is.
     """
 
@@ -59,7 +60,7 @@ def look(surfels: Surfels, cameras: Cameras, view: int) -> Sight:
 
 
 def facing_of(surfels: Surfels, cameras: Cameras, view: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosine between normal and direction to the camera [N] (1/2 where unknown), and whether the surfel may be seen at all [N]."""
+    """Cosine between normal and direction to the camera [N], 1/2 where unknown, and whether it faces it [N]."""
     center = (cameras.centers[view] - surfels.origin).float()
     towards = torch.nn.functional.normalize(center - surfels.position, dim=1)
     cosine = (towards * surfels.normal).sum(dim=1)
@@ -78,7 +79,8 @@ def depth_layers(
 ) -> tuple[torch.Tensor, ...]:
     """Nearest depth per pyramid layer; each surfel is drawn into the one layer whose pixels are as wide as the surfel.
 
-    That is 2^l in [2 r, 4 r) for a radius r (the distance to the 4th neighbour): on a surface, fewer than 1 % of such squares are empty.
+    That is 2^l in [2 r, 4 r) for a radius r (the distance to the 4th neighbour): on a surface, fewer than 1 % of
+    such squares are empty.
     """
     deepest = max(0, math.floor(math.log2(max(size) * WIDEST)))
     level = torch.ceil(torch.log2(2 * footprint.clamp(min=0.5))).clamp(0, deepest)
@@ -90,8 +92,8 @@ def unhidden(
 ) -> torch.Tensor:
     """Whether nothing clearly nearer is drawn at each place, [N] bool.
 
-    ``pixels`` [N, 2] in the image, ``depth`` [N], ``focal`` [N]: pixels per radian there. "Clearly" allows for the noise of depth and
-    for a surface that recedes within a layer's square.
+    ``pixels`` [N, 2] in the image, ``depth`` [N], ``focal`` [N]: pixels per radian there. "Clearly" allows for the
+    noise of depth and for a surface that recedes within a layer's square.
     """
     free = torch.ones(len(pixels), dtype=torch.bool)
     for level, nearest in enumerate(layers):

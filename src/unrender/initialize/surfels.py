@@ -13,8 +13,9 @@ __all__ = ["Surfels"]
 class Surfels:
     """N oriented points on their way to a point scene.
 
-    ``origin`` [3] float64, world; ``position`` [N, 3] float32, world minus origin; ``normal`` [N, 3] float32, unit, towards
-    the cameras, or zero where unknown; ``radius`` [N] float32, scene units; ``color`` [N, 3] float32 in 0..1 as recorded.
+    ``origin`` [3] float64, world; ``position`` [N, 3] float32, world minus origin; ``normal`` [N, 3] float32, unit,
+    towards the cameras, or zero where unknown; ``radius`` [N] float32, scene units; ``color`` [N, 3] float32 in
+    0..1 as recorded.
     """
 
     origin: torch.Tensor
