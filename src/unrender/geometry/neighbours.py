@@ -1,7 +1,7 @@
 """Which points lie close together, how far apart they are, and how flat they lie.
 
-Everything here is about a bare set of points [N, 3] in any unit: distances come out in the unit that went in, so thresholds
-that are multiples of ``spacing`` decide the same whatever the unit. Trees are built in float64.
+Everything here is about a bare set of points [N, 3] in any unit: distances come out in the unit that went in, so
+thresholds that are multiples of ``spacing`` decide the same whatever the unit. Trees are built in float64.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def spacing(points: torch.Tensor) -> float:
 
 
 def principal_axes(points: torch.Tensor, neighbours: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Principal axes of each neighbourhood: variances [N, 3], smallest first, and axes [N, 3, 3], column j of variance j.
+    """Principal axes of neighbourhoods: variances [N, 3], smallest first, and axes [N, 3, 3], column j of variance j.
 
-    A neighbourhood is the point and its ``neighbours`` [N, K] (indices into ``points`` [N, 3]). Float64; the sign of an axis
-    means nothing.
+    A neighbourhood is the point and its ``neighbours`` [N, K] (indices into ``points`` [N, 3]). Float64; the sign
+    of an axis means nothing.
     """
     points = points.double()
     parts = [axes_of(points[rows], points[near]) for rows, near in chunks(neighbours)]
@@ -80,7 +80,7 @@ def axes_of(own: torch.Tensor, near: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 def morton_codes(points: torch.Tensor) -> torch.Tensor:
-    """Place [N] int64 of each of ``points`` [N, 3] along the Morton (Z) curve through their bounding cube, 21 bits per axis.
+    """Place [N] int64 of each of ``points`` [N, 3] on the Morton (Z) curve in their bounding cube, 21 bits per axis.
 
     Bit 3 b + a of the code is bit b of coordinate a.
     """
@@ -105,5 +105,5 @@ def spread(values: torch.Tensor) -> torch.Tensor:
 
 
 def morton_order(points: torch.Tensor) -> torch.Tensor:
-    """Permutation [N] int64 that sorts ``points`` [N, 3] along the Morton curve: neighbours in memory are neighbours in space."""
+    """Permutation [N] int64 that sorts ``points`` [N, 3] along the Morton curve: close in memory is close in space."""
     return torch.argsort(morton_codes(points), stable=True)
