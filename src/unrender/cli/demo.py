@@ -1,0 +1,156 @@
+"""``unrender demo``: the whole path on a synthetic room, where the truth is known.
+
+The room is photographed into an ordinary capture folder, read, fitted, scored and shown by the same lines as anybody's
+photos. Only the closing table looks at the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.table import Table
+
+from unrender.cli.demo_errors import PhotometricErrors, photometric_errors
+from unrender.cli.demo_pictures import save_contact_sheet, save_flight, save_photometry
+from unrender.cli.fit import INTERRUPTED, fit_run
+from unrender.cli.progress import ProgressView, follow, print_result
+from unrender.cli.session import Session, option
+from unrender.errors import RunError
+
+if TYPE_CHECKING:
+    from unrender.datasets.synthetic.capture import RoomSettings
+    from unrender.fit.evaluate import Evaluation
+    from unrender.fit.run import Run
+    from unrender.fit.settings import FitSettings
+
+__all__ = ["DemoVerb", "fit_settings", "room_settings"]
+
+
+def room_settings(views: int, width: int, seed: int) -> RoomSettings:
+    """The demo's room: what is photographed, in 4:3."""
+    from unrender.datasets.synthetic.capture import RoomSettings
+
+    return RoomSettings(views=views, width=width, height=round(width * 3 / 4), keep_views=False, seed=seed)
+
+
+def fit_settings(minutes: float, steps: int | None, seed: int) -> FitSettings:
+    """The demo's fit, tuned for a few minutes on two cores."""
+    from unrender.fit.settings import FitSettings
+
+    return FitSettings(minutes=minutes if steps is None else None, steps=steps, seed=seed)
+
+
+@dataclass(frozen=True)
+class DemoVerb:
+    """See it work: photograph a synthetic room, fit it, score it against the truth, leave pictures.
+
+    Takes a few minutes on a laptop; needs nothing but this program.
+    """
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = Path("unrender-demo")
+    """Folder for everything; where it exists a number is added."""
+    views: Annotated[int, tyro.conf.arg(metavar="V")] = 32
+    """Number of photos; every 8th is held out."""
+    width: Annotated[int, tyro.conf.arg(metavar="W")] = 384
+    """Width of the photos in pixels."""
+    minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 2.0
+    """Time to fit."""
+    steps: Annotated[int | None, option("N")] = None
+    """Fit this many steps instead."""
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    """Seed of everything random."""
+    session: Session = field(default_factory=Session)
+
+    def run(self) -> int:
+        """Do it; the exit status."""
+        self.session.apply()
+        from unrender.datasets.synthetic.capture import Photographed, make_room_capture
+        from unrender.fit.run import Run
+
+        folder = _free_folder(self.output)
+        with ProgressView(self.session.quiet) as view:
+            for message in make_room_capture(folder / "capture", room_settings(self.views, self.width, self.seed)):
+                if isinstance(message, Photographed):
+                    view.advance("photographing", message.done / message.total, message.name)
+                view.show(message)
+            settings = fit_settings(self.minutes, self.steps, self.seed)
+            run = Run.create(folder / "run", folder / "capture", settings)
+            if not fit_run(run, view):
+                again = shlex.join(["unrender", "fit", str(folder / "capture"), "-o", str(folder / "run"), "--resume"])
+                view.say(f"stopped and saved; go on with: {again}")
+                return INTERRUPTED
+            self._show(folder, run, view)
+        return 0
+
+    def _show(self, folder: Path, run: Run, view: ProgressView) -> None:
+        """Score, paint and print."""
+        from unrender.datasets.synthetic.capture import load_truth
+        from unrender.fit.evaluate import evaluate, plain_points
+
+        ours = follow(run.evaluate(), view)
+        floor = follow(evaluate(plain_points(run.capture), run.capture), view)
+        model, truth = run.load_model(), load_truth(folder / "capture")
+        errors = photometric_errors(model.cameras.sensor, truth.cameras.sensor, run.capture.train)
+        view.say("painting")
+        save_contact_sheet(run.pictures_folder, folder / "contact.png")
+        save_photometry(folder / "photometry.png", model.cameras.sensor, truth.cameras.sensor, run.capture.train)
+        save_flight(folder / "flight", model, run.capture.train)
+        if self.session.json:
+            print_result(json.dumps(_summary(folder, floor, ours, errors)))
+            return
+        following = shlex.join(
+            ["unrender", "render", str(folder / "run"), "--path", "orbit", "-o", str(folder / "orbit")]
+        )
+        print_result(_table(floor, ours, errors))
+        print_result(
+            f"look at {folder}/contact.png, flight.webp and photometry.png; then try: {following} --tonemap filmic"
+        )
+
+
+def _free_folder(wanted: Path) -> Path:
+    """``wanted``, or it with the first number that is not taken."""
+    folder, number = wanted, 1
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the folder ({error.strerror})", where=folder, do="choose another with -o"
+        ) from None
+    return folder
+
+
+def _table(floor: Evaluation, ours: Evaluation, errors: PhotometricErrors) -> Table:
+    table = Table(title=f"synthetic room, {len(ours.views)} held-out photos", title_justify="left")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    rows = [("EXIF exposure", floor.exif, ours.exif), ("fitted exposure", floor.fitted, ours.fitted)]
+    for policy, before, after in rows:
+        table.add_row(f"PSNR [dB], {policy}", f"{before.psnr:.2f}", f"{after.psnr:.2f}")
+        table.add_row(f"SSIM, {policy}", f"{before.ssim:.3f}", f"{after.ssim:.3f}")
+        table.add_row(f"FLIP, {policy}", f"{before.flip:.3f}", f"{after.flip:.3f}", end_section=True)
+    for name, (before, after) in errors.rows():
+        table.add_row(name, f"{before:.3f}", f"{after:.3f}")
+    table.caption = (
+        "before: the input points drawn plainly, exposures from EXIF, response x^0.45. Exposure error: over training "
+        "photos, without their common offset. Response error: over 0..1, after the best scale of exposure"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _summary(folder: Path, floor: Evaluation, ours: Evaluation, errors: PhotometricErrors) -> dict[str, object]:
+    return {
+        "folder": str(folder),
+        "floor": {"exif": asdict(floor.exif), "fitted": asdict(floor.fitted)},
+        "ours": {"exif": asdict(ours.exif), "fitted": asdict(ours.fitted)},
+        "errors": {name: {"before": before, "after": after} for name, (before, after) in errors.rows()},
+    }

@@ -1,0 +1,72 @@
+"""``unrender eval``: score a run's held-out views, again or for the first time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.table import Table
+
+from unrender.cli.progress import ProgressView, follow, print_result
+from unrender.cli.session import Session
+
+if TYPE_CHECKING:
+    from unrender.fit.evaluate import Evaluation
+    from unrender.fit.run import Run
+    from unrender.messages import Scores
+
+__all__ = ["EvalVerb", "print_scores", "score_table"]
+
+
+@dataclass(frozen=True)
+class EvalVerb:
+    """Score the held-out photos of a run under both exposure policies.
+
+    Prints the table; writes RUN/eval.json, and RUN/eval/ with photo, ours and FLIP map side by side.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Folder that `unrender fit` wrote."""
+    session: Session = field(default_factory=Session)
+
+    def run(self) -> int:
+        """Do it; the exit status."""
+        self.session.apply()
+        from unrender.fit.run import Run
+
+        run = Run.open(self.run_folder)
+        with ProgressView(self.session.quiet) as view:
+            evaluation = follow(run.evaluate(), view)
+        print_scores(run, evaluation, self.session, images=True)
+        return 0
+
+
+def print_scores(run: Run, evaluation: Evaluation, session: Session, *, images: bool = False) -> None:
+    """The result of a fit or an evaluation on stdout: a table, or ``eval.json`` with ``--json``."""
+    if session.json:
+        print_result(json.dumps(json.loads(run.scores_path.read_text(encoding="utf-8"))))
+        return
+    print_result(score_table(evaluation, images=images), f"pictures in {run.pictures_folder}")
+
+
+def score_table(evaluation: Evaluation, *, images: bool = False) -> Table:
+    """Means under both policies, and each photo's scores under ``exif`` when asked for."""
+    title = f"{len(evaluation.views)} held-out photos, {evaluation.width} x {evaluation.height}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("exposure" if not images else "photo or mean")
+    for name in ("PSNR [dB]", "SSIM", "FLIP"):
+        table.add_column(name, justify="right")
+    for view in evaluation.views if images else ():
+        table.add_row(view.name, *score_cells(view.exif))
+    table.add_section()
+    table.add_row("exif: as the photo's EXIF says", *score_cells(evaluation.exif))
+    table.add_row("fitted: on the left half, scored on the right", *score_cells(evaluation.fitted))
+    return table
+
+
+def score_cells(scores: Scores) -> tuple[str, str, str]:
+    """PSNR, SSIM and FLIP as a table shows them."""
+    return f"{scores.psnr:.2f}", f"{scores.ssim:.3f}", f"{scores.flip:.3f}"

@@ -1,0 +1,156 @@
+"""``unrender fit``: from a COLMAP folder to a fitted run with held-out scores."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from unrender.cli.eval import print_scores
+from unrender.cli.progress import ProgressView, follow, print_result
+from unrender.cli.session import Session, option
+from unrender.errors import RunError
+from unrender.messages import Finished, Started
+
+if TYPE_CHECKING:
+    from unrender.fit.run import CaptureSource, Run
+    from unrender.fit.settings import FitSettings
+
+__all__ = ["INTERRUPTED", "FitVerb", "fit_run"]
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class FitVerb:
+    """Fit a scene to a COLMAP capture and score it on held-out photos.
+
+    Ctrl-C saves and stops; the same command with --resume goes on. A second Ctrl-C kills.
+    """
+
+    capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")]
+    """COLMAP folder: photos in images/, the model in sparse/0, sparse or dense/sparse."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="RUN")]
+    """Folder for the run."""
+    width: Annotated[int | None, option("W")] = None
+    """Working width of the photos in pixels. Default: as they are."""
+    steps: Annotated[int | None, option("N")] = None
+    """Stop after this many steps (default 5000)."""
+    minutes: Annotated[float | None, option("M")] = None
+    """Stop after this many minutes instead."""
+    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Go on with the run in RUN; begin it if there is none."""
+    config: Annotated[Path | None, option("FILE.toml")] = None
+    """Settings, any of those in a run's settings.toml."""
+    points: Annotated[Path | None, option("FILE.ply")] = None
+    """Dense point cloud to start from. Default: fused.ply where COLMAP leaves it, else the sparse points."""
+    images: Annotated[Path | None, option("DIR")] = None
+    """Folder of the photos. Default: images/ in CAPTURE."""
+    masks: Annotated[Path | None, option("DIR")] = None
+    """Folder of masks, white = use. Default: none."""
+    test_every: Annotated[int | None, option("K")] = None
+    """Hold out every K-th photo in sorted order (default 8; 0 holds out none)."""
+    test_names: Annotated[Path | None, option("FILE")] = None
+    """Hold out the photos named in this file, one a line, instead."""
+    seed: Annotated[int | None, option("S")] = None
+    """Seed of everything random (default 0)."""
+    session: Session = field(default_factory=Session)
+
+    def run(self) -> int:
+        """Do it; the exit status."""
+        self.session.apply()
+        run = self._open_run()
+        with ProgressView(self.session.quiet) as view:
+            if not fit_run(run, view):
+                again = shlex.join(["unrender", "fit", str(self.capture), "-o", str(self.output), "--resume"])
+                view.say(f"stopped and saved; go on with: {again}")
+                return INTERRUPTED
+            if not run.capture.test:
+                print_result(f"fitted {self.output}; no photo was held out, so there is nothing to score")
+                return 0
+            evaluation = follow(run.evaluate(), view)
+        print_scores(run, evaluation, self.session)
+        return 0
+
+    def _open_run(self) -> Run:
+        from unrender.fit.run import Run
+        from unrender.fit.settings import FitSettings
+
+        if not (self.resume and Run.exists(self.output)):
+            return Run.create(self.output, self._source(), self._settings(FitSettings()))
+        run = Run.open(self.output)
+        self._refuse_other_source(run)
+        self._refuse_other_settings(run)
+        return run
+
+    def _source(self) -> CaptureSource:
+        from unrender.fit.run import CaptureSource
+
+        every = CaptureSource.test_every if self.test_every is None else self.test_every
+        return CaptureSource(self.capture, self.images, self.masks, self.points, every, self.test_names)
+
+    def _settings(self, base: FitSettings) -> FitSettings:
+        """What the command line says over what the file says over ``base``."""
+        from unrender.fit.settings_file import read_settings
+
+        settings = base if self.config is None else read_settings(self.config, base)
+        given = {name: value for name in ("width", "seed") if (value := getattr(self, name)) is not None}
+        if self.steps is not None or self.minutes is not None:
+            given |= {"steps": self.steps, "minutes": self.minutes}
+        return replace(settings, **given)
+
+    def _refuse_other_source(self, run: Run) -> None:
+        """A run goes on with the capture that it began with."""
+        ours = self._source().absolute()
+        for name in ("folder", "images", "masks", "points"):
+            given, known = getattr(ours, name), getattr(run.source, name)
+            if given is not None and given != known:
+                raise RunError(f"the run began with another {name}", where=self.output, expected=known, got=given)
+        if self.test_every not in (None, run.source.test_every):
+            raise RunError("the run began with another --test-every", where=self.output, expected=run.source.test_every)
+
+    def _refuse_other_settings(self, run: Run) -> None:
+        """A run goes on with the settings that it began with; only its end may be moved."""
+        wanted = self._settings(run.settings)
+        if replace(wanted, steps=run.settings.steps, minutes=run.settings.minutes) != run.settings:
+            raise RunError(
+                "the run began with other settings",
+                where=run.settings_path,
+                do="leave out --config, --width and --seed, or start a new run",
+            )
+        if wanted != run.settings:
+            run.extend(steps=wanted.steps, minutes=wanted.minutes)
+
+
+def fit_run(run: Run, view: ProgressView) -> bool:
+    """Fit a run to its end and show how it goes; False when Ctrl-C ended it early (it is saved then)."""
+    asked: list[int] = []
+    finished = True
+    with _restored_interrupt():
+        for message in run.fit(stop=lambda: bool(asked)):
+            view.show(message)
+            if isinstance(message, Started):
+                signal.signal(signal.SIGINT, lambda number, _: (asked.append(number), _kill_next_time()))
+            if isinstance(message, Finished):
+                finished = not message.interrupted
+    return finished
+
+
+def _kill_next_time() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def _restored_interrupt() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,112 @@
+"""Progress for people, on stderr: a live bar on a terminal, plain lines elsewhere. Stdout is for results."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from types import TracebackType
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from unrender.messages import Evaluated, Message, Note, Saved, Started, Stepped
+
+__all__ = ["ProgressView", "follow", "print_result"]
+
+Result = TypeVar("Result")
+_LINE_EVERY = 10.0
+_SMOOTHING = 0.03
+
+
+class ProgressView:
+    """Shows messages as they come. Use it as a context: leaving it ends the live bar."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._live = self._console.is_terminal and not quiet
+        columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[says]}"))
+        self._bar = Progress(*columns, console=self._console, disable=not self._live, transient=True, expand=True)
+        self._tasks: dict[str, TaskID] = {}
+        self._psnr, self._steps_seen, self._line_due = 0.0, 0, 0.0
+
+    def __enter__(self) -> ProgressView:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """One line above the bar."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def show(self, message: Message) -> None:
+        """Whatever the message deserves."""
+        if isinstance(message, Note):
+            self.say(message.text)
+        elif isinstance(message, Started):
+            self.say(_started_line(message))
+        elif isinstance(message, Stepped):
+            self._show_step(message)
+        elif isinstance(message, Evaluated) and message.policy == "exif":
+            self.advance("scoring", message.done / message.total, f"{message.name}  {message.scores.psnr:.2f} dB")
+        elif isinstance(message, Saved) and message.what == "checkpoint":
+            self.say(f"saved {message.path}")
+
+    def advance(self, task: str, fraction: float, says: str) -> None:
+        """Move the bar of a task; without a terminal a line now and then, and at the end."""
+        if self._live:
+            if task not in self._tasks:
+                self._tasks[task] = self._bar.add_task(task, total=1.0, says="")
+            self._bar.update(self._tasks[task], completed=fraction, says=says)
+        elif time.monotonic() >= self._line_due or fraction >= 1:
+            self.say(f"{task} {100 * fraction:3.0f} %  {says}")
+            self._line_due = time.monotonic() + _LINE_EVERY
+
+    def _show_step(self, message: Stepped) -> None:
+        self._steps_seen += 1
+        self._psnr += (message.psnr - self._psnr) * max(1 / self._steps_seen, _SMOOTHING)
+        says = (
+            f"step {message.step + 1}  loss {message.loss:.4f}  {self._psnr:.2f} dB  {_clock(message.remaining)} left"
+        )
+        self.advance("fitting", message.fraction, says)
+
+
+def follow(messages: Generator[Message, None, Result], view: ProgressView) -> Result:
+    """Show all messages of a generator; its value."""
+    while True:
+        try:
+            message = next(messages)
+        except StopIteration as end:
+            return end.value
+        view.show(message)
+
+
+def print_result(*results: object) -> None:
+    """Print to stdout, which carries results and nothing else: text as it is, tables by rich."""
+    console = Console(highlight=False)
+    for result in results:
+        console.print(result, markup=False, soft_wrap=isinstance(result, str))
+
+
+def _started_line(message: Started) -> str:
+    until = f"{message.steps} steps" if message.seconds is None else f"{message.seconds / 60:g} minutes"
+    return (
+        f"fitting {message.points:,} points and {message.parameters:,} numbers to {message.train_views} photos of "
+        f"{message.width} x {message.height} for {until}; {message.test_views} held out"
+    )
+
+
+def _clock(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "?"
+    whole = round(seconds)
+    return (
+        f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+        if whole >= 3600
+        else f"{whole // 60}:{whole % 60:02d}"
+    )

@@ -1,0 +1,195 @@
+"""Checkpoints: everything a fit has learned so far, in one file that is either whole or not there.
+
+The file is safetensors. Tensors carry the dotted names of ``Parameter`` (``scene.points.descriptors``), the optimiser's
+moments ``optimizer.<moment>.<name>``; what is never fitted lies beside them (``scene.points.position``,
+``cameras.camera_from_world``, ``cameras.lens.0``), so that a model can be made from the file alone. One metadata entry
+of sorted JSON says the rest. Nothing in it depends on the clock: equal fits give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from unrender.cameras.camera import Cameras
+from unrender.cameras.lens import make_lens
+from unrender.cameras.sensor import Sensor
+from unrender.errors import RunError
+from unrender.fit.settings import FitSettings
+from unrender.fit.settings_file import settings_from_table, settings_to_table
+from unrender.render.model import Model
+from unrender.render.shade.network import NetworkShader
+from unrender.scenes.points import PointScene
+
+__all__ = [
+    "CHECKPOINT_VERSION",
+    "Checkpoint",
+    "model_from_tensors",
+    "model_metadata",
+    "model_tensors",
+    "read_checkpoint",
+    "write_checkpoint",
+]
+
+CHECKPOINT_VERSION = 1
+_ENTRY = "unrender"
+_POINT_FIELDS = ("position", "normal", "radius", "threshold", "descriptors")
+_CAMERA_FIELDS = ("camera_from_world", "camera_index", "pixel_scale", "pixel_offset", "sizes")
+_SENSOR_FIELDS = tuple(field.name for field in fields(Sensor) if field.name != "exposure_mean")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A fit after ``step`` steps: ``tensors`` by dotted name, ``settings`` it was made with, ``model`` metadata."""
+
+    tensors: dict[str, torch.Tensor]
+    settings: FitSettings
+    model: dict[str, object]
+    step: int
+
+    def load_model(self) -> Model:
+        """The model as it was; nothing is initialised anew."""
+        return model_from_tensors(self.tensors, self.model, self.settings)
+
+
+def model_tensors(model: Model) -> dict[str, torch.Tensor]:
+    """Every tensor of a point model under its dotted name, detached; fitted ones under their parameter's name."""
+    scene, cameras = _points_of(model), model.cameras
+    tensors = {f"scene.points.{name}": getattr(scene, name) for name in _POINT_FIELDS}
+    tensors |= {"scene.origin": scene.origin, "scene.environment": scene.environment}
+    tensors |= {f"cameras.{name}": getattr(cameras, name) for name in _CAMERA_FIELDS}
+    tensors |= {f"cameras.lens.{index}": lens.params for index, lens in enumerate(cameras.lenses)}
+    tensors |= {f"cameras.sensor.{name}": getattr(cameras.sensor, name).clone() for name in _SENSOR_FIELDS}
+    tensors |= {parameter.name: parameter.raw for parameter in model.parameters()}
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+def model_metadata(model: Model) -> dict[str, object]:
+    """What a model is besides its tensors and its fit's settings; plain JSON values."""
+    lenses = [{"model": lens.model, "width": lens.width, "height": lens.height} for lens in model.cameras.lenses]
+    return {
+        "exposure_mean": model.cameras.sensor.exposure_mean,
+        "lenses": lenses,
+        "logarithmic": _points_of(model).logarithmic,
+        "scene": "points",
+    }
+
+
+def model_from_tensors(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, object], settings: FitSettings
+) -> Model:
+    """The model whose ``model_tensors`` and ``model_metadata`` these are, fitted with ``settings``.
+
+    Raises RunError when a tensor is missing or has a shape that does not fit.
+    """
+    try:
+        points = {name: tensors[f"scene.points.{name}"].clone() for name in _POINT_FIELDS}
+        scene = PointScene(
+            origin=tensors["scene.origin"],
+            environment=tensors["scene.environment"].clone(),
+            logarithmic=bool(metadata["logarithmic"]),
+            **points,
+        )
+        cameras = _cameras_from_tensors(tensors, metadata)
+    except KeyError as missing:
+        raise RunError(f"the checkpoint lacks {missing}", do="start the run again") from None
+    model = Model(scene, NetworkShader(settings.network, seed=settings.seed), cameras, settings.raster)
+    _load_parameters(model, tensors)
+    return model
+
+
+def write_checkpoint(
+    path: Path, model: Model, state: Mapping[str, torch.Tensor], settings: FitSettings, step: int
+) -> None:
+    """Write ``model`` and the fit's ``state`` after ``step`` steps to ``path``: whole, or the file stays as it was.
+
+    Raises RunError when the disk refuses.
+    """
+    tensors = model_tensors(model) | {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    entry = {
+        "version": CHECKPOINT_VERSION,
+        "step": step,
+        "settings": settings_to_table(settings),
+        "model": model_metadata(model),
+    }
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file(tensors, part, metadata={_ENTRY: json.dumps(entry, sort_keys=True)})
+        _flush(part)
+        part.replace(path)
+        _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write the checkpoint ({error})", where=path, do="free disk space or mend rights"
+        ) from None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file. Raises RunError when it is missing, cut short, not ours or from another version."""
+    if not path.is_file():
+        raise RunError("there is no checkpoint", where=path, do="run `unrender fit` first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            entry = json.loads((file.metadata() or {}).get(_ENTRY, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise RunError(f"the checkpoint is damaged ({error})", where=path, do="delete it and fit again") from None
+    if not isinstance(entry, dict):
+        raise RunError("not a checkpoint of unrender", where=path, expected=f"a metadata entry {_ENTRY!r}")
+    if entry.get("version") != CHECKPOINT_VERSION:
+        raise RunError(
+            "the checkpoint has another version",
+            where=path,
+            expected=CHECKPOINT_VERSION,
+            got=entry.get("version"),
+            do="use the release of unrender that wrote it",
+        )
+    settings = settings_from_table(entry["settings"], where=path)
+    return Checkpoint(tensors, settings, entry["model"], entry["step"])
+
+
+def _points_of(model: Model) -> PointScene:
+    if not isinstance(model.scene, PointScene):
+        raise RunError(f"checkpoints hold point scenes, got {type(model.scene).__name__}")
+    return model.scene
+
+
+def _cameras_from_tensors(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, object]) -> Cameras:
+    lenses = tuple(
+        make_lens(lens["model"], lens["width"], lens["height"], tensors[f"cameras.lens.{index}"])
+        for index, lens in enumerate(metadata["lenses"])  # type: ignore[arg-type]
+    )
+    sensor = Sensor(
+        exposure_mean=float(metadata["exposure_mean"]),  # type: ignore[arg-type]
+        **{name: tensors[f"cameras.sensor.{name}"].clone() for name in _SENSOR_FIELDS},
+    )
+    return Cameras(lenses=lenses, sensor=sensor, **{name: tensors[f"cameras.{name}"] for name in _CAMERA_FIELDS})
+
+
+def _load_parameters(model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
+    for parameter in model.parameters():
+        saved = tensors.get(parameter.name)
+        if saved is None or saved.shape != parameter.raw.shape:
+            got = "nothing" if saved is None else tuple(saved.shape)
+            raise RunError(f"checkpoint of {parameter.name}", expected=tuple(parameter.raw.shape), got=got)
+        with torch.no_grad():
+            parameter.raw.copy_(saved)
+
+
+def _flush(path: Path) -> None:
+    """Makes the disk hold what was written to a file or folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

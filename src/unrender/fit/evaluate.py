@@ -1,0 +1,240 @@
+"""How good a model is on views it has never seen, whole image, under two exposure policies that are always named.
+
+``exif``: the held-out photo's exposure is its EXIF EV (the training views' mean where EXIF is missing), its white point
+is neutral. Nothing is learned from the held-out photo.
+
+``fitted``: EV and white point of that one view are fitted on the left half of the photo, everything else frozen, and
+only the right half is scored. It says how good the picture is once its brightness is right.
+
+``plain_points`` is the floor that a fit has to beat: the input points as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from unrender.cameras.camera import Cameras
+from unrender.datasets.capture import Capture
+from unrender.errors import CaptureError, ShapeError
+from unrender.images.io import write_png
+from unrender.messages import Evaluated, Message, Saved, Scores
+from unrender.metrics import DEFINITIONS, score
+from unrender.metrics.flip import flip_picture
+from unrender.parameters import Parameter
+from unrender.render.frame import Frame
+from unrender.render.model import Model
+from unrender.render.settings import PointRasterSettings
+from unrender.scenes.points import PointScene
+
+__all__ = [
+    "POLICIES",
+    "Evaluation",
+    "ViewScores",
+    "evaluate",
+    "exif_cameras",
+    "fit_exposure",
+    "picture_stem",
+    "plain_points",
+    "side_by_side",
+]
+
+POLICIES = {
+    "test": "policy exif: whole image, exposure from EXIF (the training views' mean where missing), neutral white "
+    "point; nothing is learned from held-out photos; masks are not used; mean over images",
+    "fitted_exposure": "policy fitted: EV and white point of the view fitted on the left half of the image, "
+    "all else frozen, scored on the right half; mean over images",
+    "seconds": "seconds of fitting behind this model, over all sittings",
+}
+
+
+@dataclass(frozen=True)
+class ViewScores:
+    """One held-out view under both policies."""
+
+    name: str
+    exif: Scores
+    fitted: Scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every held-out view's scores; ``width`` and ``height`` of the first one [pixels]."""
+
+    views: tuple[ViewScores, ...]
+    width: int
+    height: int
+
+    @property
+    def exif(self) -> Scores:
+        """The mean under the policy ``exif``."""
+        return _mean([view.exif for view in self.views])
+
+    @property
+    def fitted(self) -> Scores:
+        """The mean under the policy ``fitted``."""
+        return _mean([view.fitted for view in self.views])
+
+    def table(self, seconds: float) -> dict[str, Any]:
+        """What ``eval.json`` holds; ``test`` is the policy ``exif``, ``seconds`` of fitting are behind the model."""
+        return {
+            "test": asdict(self.exif),
+            "images": [{"name": view.name, **asdict(view.exif)} for view in self.views],
+            "fitted_exposure": asdict(self.fitted),
+            "definition": {name: DEFINITIONS[name] for name in asdict(self.exif)} | POLICIES,
+            "seconds": seconds,
+            "width": self.width,
+            "height": self.height,
+        }
+
+
+def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Generator[Message, None, Evaluation]:
+    """Score the held-out views of ``capture``; the generator's value is the result.
+
+    With a ``folder`` a picture per view (photo, ours, FLIP map; policy ``exif``) is written there. Deterministic.
+    Raises CaptureError when no view is held out.
+    """
+    if not capture.test:
+        raise CaptureError("no view is held out", where=capture.root, do="choose some with test_every or test_names")
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    views: list[ViewScores] = []
+    for view in capture.test:
+        photo, name = capture.image(view), capture.names[view]
+        cameras = exif_cameras(model.cameras, [view])
+        with torch.no_grad():
+            radiance = model.radiance(cameras)
+            ours = cameras.record(radiance)[0]
+        scores = ViewScores(name, score(ours, photo), _score_fitted(cameras, radiance, photo))
+        views.append(scores)
+        for policy, found in (("exif", scores.exif), ("fitted", scores.fitted)):
+            yield Evaluated(name, policy, found, len(views), len(capture.test))
+        if folder is not None:
+            yield _save_picture(folder, name, photo, ours)
+    height, width = model.cameras.sizes[capture.test[0]].tolist()
+    return Evaluation(tuple(views), width, height)
+
+
+def exif_cameras(cameras: Cameras, views: Sequence[int]) -> Cameras:
+    """The views as their EXIF says they were exposed (mean EV where missing) and with a neutral white point."""
+    chosen = cameras.select(views)
+    sensor = chosen.sensor
+    neutral = torch.zeros_like(sensor.white_point)
+    return replace(chosen, sensor=replace(sensor, exposure=sensor.exposure_start.clone(), white_point=neutral))
+
+
+def fit_exposure(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> Cameras:
+    """One view's EV and white point such that ``radiance`` [1, 3, H, W] looks most like ``photo`` [3, H, W].
+
+    Least squares on recorded values: the best of a few EVs around the start, then L-BFGS. Only these numbers move.
+    """
+    radiance = radiance.detach()
+    exposure = _nearest_exposure(camera, radiance, photo).clone().requires_grad_()
+    white_point = camera.sensor.white_point.detach().clone().requires_grad_()
+    free = _with_exposure(camera, exposure, white_point)
+    optimizer = torch.optim.LBFGS([exposure, white_point], max_iter=40, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        error = (free.record(radiance, leak=True)[0] - photo).square().mean()
+        error.backward()
+        return error
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    return _with_exposure(camera, exposure.detach(), white_point.detach())
+
+
+def plain_points(capture: Capture) -> Model:
+    """The floor: the input points drawn plainly, as a model that needs no fit.
+
+    Every point colours the one pixel it falls into and the nearest point wins; nothing is culled or thinned. Empty
+    pixels show the points' mean radiance. Points wear the radiance that the unfitted sensor of the first camera makes
+    of their colour (mid-grey where the cloud has none) at the mean exposure; each view records it at its own exposure.
+    """
+    cloud = capture.points
+    colors = torch.full((len(cloud), 3), 0.5) if cloud.colors is None else cloud.colors.float()
+    sensor = capture.cameras.sensor
+    typical = replace(sensor.select(torch.tensor([0])), exposure=torch.full((1,), float(sensor.exposure_mean)))
+    centre = torch.zeros(1, 2, 1, len(colors))
+    linear = typical.radiance(colors.T[None, :, None], centre, torch.zeros(1, dtype=torch.int64))[0, :, 0].T
+    origin = cloud.positions.double().mean(0)
+    scene = PointScene(
+        origin=origin,
+        position=(cloud.positions.double() - origin).float(),
+        normal=torch.zeros(len(colors), 3),
+        radius=torch.zeros(len(colors)),
+        threshold=torch.zeros(len(colors)),
+        descriptors=linear.contiguous(),
+        environment=linear.mean(0)[:, None, None].expand(3, 2, 4).contiguous(),
+    )
+    return Model(scene, _Bare(), capture.cameras, PointRasterSettings(layers=1, alpha=0.0, gamma=None))
+
+
+def side_by_side(photo: torch.Tensor, ours: torch.Tensor) -> torch.Tensor:
+    """Photo, ours and their FLIP map in a row under small labels: [3, H, W] in 0..1 -> uint8 [H', 3 W, 3]."""
+    panels = (photo, ours, flip_picture(ours, photo))
+    row = torch.cat([(panel.clamp(0, 1) * 255).round().byte() for panel in panels], dim=2).permute(1, 2, 0)
+    size = max(10, photo.shape[1] // 24)
+    label = Image.new("RGB", (row.shape[1], size + size // 2), "black")
+    draw, font = ImageDraw.Draw(label), ImageFont.load_default(size)
+    for index, text in enumerate(("photo", "ours", "FLIP (dark = equal)")):
+        draw.text((index * photo.shape[2] + size // 2, size // 8), text, fill="white", font=font)
+    return torch.cat([torch.frombuffer(bytearray(label.tobytes()), dtype=torch.uint8).view(-1, *row.shape[1:]), row])
+
+
+def picture_stem(name: str) -> str:
+    """A photo's name as a file stem: folders become part of it, the suffix goes."""
+    return Path(name).with_suffix("").as_posix().replace("/", "_")
+
+
+class _Bare:
+    """A shader for scenes whose features are radiance already."""
+
+    def __call__(self, frame: Frame) -> torch.Tensor:
+        """The finest layer."""
+        if frame.features is None:
+            raise ShapeError("a frame without features", expected="a feature pyramid")
+        return frame.features[0]
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """None."""
+        return ()
+
+
+def _score_fitted(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> Scores:
+    height, width = photo.shape[1:]
+    half = width // 2
+    left = camera.crop(torch.zeros(1, 2, dtype=torch.float64), (height, half))
+    fitted = fit_exposure(left, radiance[..., :half], photo[..., :half]).sensor
+    ours = replace(camera, sensor=fitted).record(radiance)[0]
+    return score(ours[..., half:], photo[..., half:])
+
+
+def _nearest_exposure(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
+    """The EV [1] that fits best among those up to 4 stops around the start, half a stop apart."""
+    candidates = camera.sensor.exposure.detach() + torch.arange(-4.0, 4.5, 0.5)[:, None]
+    with torch.no_grad():
+        tries = (_with_exposure(camera, ev, camera.sensor.white_point).record(radiance)[0] for ev in candidates)
+        errors = [float((image - photo).square().mean()) for image in tries]
+    return candidates[min(range(len(errors)), key=errors.__getitem__)]
+
+
+def _with_exposure(camera: Cameras, exposure: torch.Tensor, white_point: torch.Tensor) -> Cameras:
+    return replace(camera, sensor=replace(camera.sensor, exposure=exposure, white_point=white_point))
+
+
+def _save_picture(folder: Path, name: str, photo: torch.Tensor, ours: torch.Tensor) -> Saved:
+    path = folder / f"{picture_stem(name)}.png"
+    write_png(path, side_by_side(photo, ours))
+    return Saved(path, "photo, ours, FLIP map")
+
+
+def _mean(scores: Sequence[Scores]) -> Scores:
+    columns = zip(*(asdict(each).values() for each in scores), strict=True)
+    return Scores(*(sum(column) / len(scores) for column in columns))
