@@ -1,7 +1,7 @@
 """The shapes that signatures state with jaxtyping are checked while the tests run, and cost users nothing.
 
 ``tests/conftest.py`` names ``check_stated`` to jaxtyping's import hook, which hands it every function and every
-dataclass's constructor. Only those that state a shape are wrapped. Plain types are pyright's work: checked here as well,
+dataclass's constructor. Only those that state a shape are wrapped. Plain types are pyright's work: checked here too,
 they would hide the errors that our calls raise for a user's wrong types.
 """
 

@@ -25,7 +25,7 @@ ARROWS = {
     ("images", "errors"),
 }
 TIER = {part: tier for tier, parts in enumerate(TIERS) for part in parts}
-SURFACE = "__init__"  # unrender/__init__.py re-exports from everywhere but the command line; nothing imports it
+SURFACE = "__init__"  # unrender/__init__.py re-exports from everywhere but the command line, which alone imports it
 
 
 def part_of(module: str) -> str:
@@ -65,6 +65,8 @@ def allowed(importer: str, imported: str) -> bool:
         return True
     if importer == SURFACE:
         return imported in TIER and imported != "cli"
+    if imported == SURFACE:
+        return importer == "cli"
     return imported in TIER and TIER[imported] < TIER[importer]
 
 
@@ -105,7 +107,7 @@ def test_the_check_lets_the_good_pass(tmp_path: Path):
         "__main__.py": "from unrender.cli.main import main",
         "geometry/rays.py": "from unrender.errors import ShapeError\nfrom unrender.geometry.boxes import Box",
         "kernels/splat.py": "from unrender.cameras.lens import Lens\nfrom . import other\nfrom ..errors import E",
-        "cli/main.py": "from unrender import errors\nfrom unrender.fit import fit\nimport unrender.reports.page",
+        "cli/main.py": "from unrender import __version__, errors\nimport unrender.reports.page",
     }
     assert offences(write(tmp_path, good)) == []
 

@@ -1,1 +1,1 @@
-
+"""Renderers: a scene and cameras in, a frame per view out."""
