@@ -22,7 +22,7 @@ from unrender.cameras.lens import Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture, hold_out
 from unrender.datasets.clouds import PointCloud, read_ply
-from unrender.datasets.colmap_check import check_model
+from unrender.datasets.colmap_check import check_model, model_is_binary, text_images
 from unrender.errors import CaptureError
 from unrender.images.exif import read_ev100
 from unrender.images.io import read_size
@@ -49,11 +49,11 @@ def read_colmap(
 ) -> Capture:
     """A COLMAP folder as a Capture at photo size.
 
-    The sparse model, binary or text, is taken from ``sparse/0``, ``sparse``, ``dense/sparse``, ``dense/0/sparse`` or
-    the folder itself, whichever comes first; photos from ``images`` beside it unless given. ``masks`` is a folder of
-    pictures, white = use, named as COLMAP does (``a.jpg.png`` for ``a.jpg``) or as the photos (``a.jpg``, ``a.png``).
-    Points come from the PLY file ``points``, else from ``fused.ply`` where COLMAP leaves it, else from the model.
-    Views to hold out: see ``hold_out``. What was chosen and what is missing is said in ``Capture.notes``.
+    The sparse model, binary or text, is the first of ``sparse/0``, ``sparse``, ``dense/sparse``, ``dense/0/sparse`` and
+    the folder itself; photos are in ``images`` beside it unless given. ``masks`` is a folder of pictures, white = use,
+    named as COLMAP does (``a.jpg.png`` for ``a.jpg``) or as the photos (``a.jpg``, ``a.png``). Points come from the PLY
+    file ``points``, else from ``fused.ply`` where COLMAP leaves it, else from the model. Views to hold out: see
+    ``hold_out``. What was chosen and what is missing is said in ``Capture.notes``.
 
     Raises CaptureError, one line, when the folder, the model, every photo or the points are missing or damaged, a
     camera model is not supported, a pose or intrinsic is not finite, or a photo is not of its camera's size.
@@ -62,25 +62,18 @@ def read_colmap(
     model_folder = _find_model(root)
     model = _load(model_folder)
     poses = _poses(model, model_folder)
-    photos = _find_photos(poses, _find_images(model_folder, root, images))
-    names = tuple(photos.found)
+    photos, photo_notes = _find_photos(poses, _find_images(model_folder, root, images))
+    names = tuple(photos)
     lenses, camera_index = _lenses(model, [poses[name].camera_id for name in names], model_folder)
-    _check_sizes(photos.found, [lenses[index] for index in camera_index])
+    _check_sizes(photos, [lenses[index] for index in camera_index])
     cloud, cloud_notes = _points(model, root, points)
     mask_paths, mask_notes = _find_masks(names, masks)
-    exif_ev, exif_notes = _exposures(photos.found)
+    exif_ev, exif_notes = _exposures(photos)
     test = hold_out(names, test_every, test_names)
-    return Capture(
-        root=root,
-        names=names,
-        image_paths=tuple(photos.found.values()),
-        mask_paths=mask_paths,
-        cameras=_cameras(torch.stack([poses[name].matrix for name in names]), camera_index, lenses, exif_ev, test),
-        points=cloud,
-        exif_ev=exif_ev,
-        test=test,
-        notes=(*photos.notes, *cloud_notes, *mask_notes, *exif_notes),
-    )
+    matrices = torch.stack([poses[name].matrix for name in names])
+    cameras = _cameras(matrices, camera_index, lenses, exif_ev, test)
+    notes = (*photo_notes, *cloud_notes, *mask_notes, *exif_notes)
+    return Capture(root, names, tuple(photos.values()), mask_paths, cameras, cloud, exif_ev, test, notes)
 
 
 def write_colmap(
@@ -117,14 +110,6 @@ class _Pose:
 
     matrix: torch.Tensor
     camera_id: int
-
-
-@dataclass(frozen=True)
-class _Photos:
-    """Photo files by image name, sorted; and what to say about the missing ones."""
-
-    found: dict[str, Path]
-    notes: tuple[str, ...]
 
 
 def _find_model(root: Path) -> Path:
@@ -175,18 +160,27 @@ def _quiet() -> Iterator[None]:
 def _poses(model: pycolmap.Reconstruction, where: Path) -> dict[str, _Pose]:
     """Registered images by name, sorted."""
     poses: dict[str, _Pose] = {}
+    names = _names(model, where)
     for image_id in model.reg_image_ids():
-        image = model.images[image_id]
+        image, name = model.images[image_id], names[image_id]
         matrix = torch.eye(4, dtype=torch.float64)
         matrix[:3] = torch.from_numpy(np.array(image.cam_from_world().matrix()))
         if not bool(matrix.isfinite().all()) or abs(float(torch.det(matrix)) - 1) > 1e-6:
-            raise CaptureError(
-                f"the pose of {image.name} is not a rigid motion", where=where, do="remove or register it"
-            )
-        poses[image.name] = _Pose(matrix, image.camera_id)
+            raise CaptureError(f"the pose of {name} is not a rigid motion", where=where, do="remove or register it")
+        poses[name] = _Pose(matrix, image.camera_id)
     if not poses:
         raise CaptureError("no registered images in this model", where=where, do="reconstruct the photos with COLMAP")
     return dict(sorted(poses.items()))
+
+
+def _names(model: pycolmap.Reconstruction, folder: Path) -> dict[int, str]:
+    """Image names by id. pycolmap's text reader ends a name at its first space, so text is read here once more."""
+    if not model_is_binary(folder):
+        return {image.image_id: image.name for image in text_images(folder)}
+    try:
+        return {image_id: image.name for image_id, image in model.images.items()}
+    except UnicodeDecodeError as error:
+        raise CaptureError(f"an image name is not UTF-8 ({error.reason})", where=folder / "images.bin") from None
 
 
 def _find_images(model_folder: Path, root: Path, images: Path | str | None) -> Path:
@@ -206,7 +200,7 @@ def _find_images(model_folder: Path, root: Path, images: Path | str | None) -> P
     )
 
 
-def _find_photos(poses: dict[str, _Pose], folder: Path) -> _Photos:
+def _find_photos(poses: dict[str, _Pose], folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Which images of the model have their photo; none at all, or a name that leaves the folder, is refused."""
     for name in poses:
         path = PurePosixPath(name.replace("\\", "/"))
@@ -224,7 +218,7 @@ def _find_photos(poses: dict[str, _Pose], folder: Path) -> _Photos:
             do="give --images",
         )
     notes = (f"{len(missing)} of {len(poses)} images of the model have no photo file, left out: {_some(missing)}",)
-    return _Photos(found, notes if missing else ())
+    return found, notes if missing else ()
 
 
 def _lenses(

@@ -8,33 +8,41 @@ looking at values, and a refusal says which file and why.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from unrender.errors import CaptureError
 
-__all__ = ["check_model"]
+__all__ = ["TextImage", "check_model", "model_is_binary", "text_images"]
 
 _REDO = "copy the model again, or write it again with COLMAP (model_converter)"
+_SUPPORTED = "use SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL or OPENCV"
 _PARTS = ("cameras", "images", "points3D")
 _RIGID = 7 * 8
 """Bytes of a quaternion and a translation."""
 
 
+def model_is_binary(folder: Path) -> bool:
+    """Whether COLMAP would read the binary files: it does so when all three are there."""
+    return all((folder / f"{part}.bin").is_file() for part in _PARTS)
+
+
 def check_model(folder: Path) -> None:
     """Raise CaptureError, naming the file, unless the binary or text model in ``folder`` is structurally whole."""
-    if all((folder / f"{part}.bin").is_file() for part in _PARTS):
+    if model_is_binary(folder):
         for part, skip in _RECORDS.items():
             path = folder / f"{part}.bin"
             if path.is_file():
                 _walk(path, skip)
     else:
-        for part in _PARTS:
-            _check_text(folder / f"{part}.txt")
-        _check_text_cameras(folder / "cameras.txt")
-        _check_text_images(folder / "images.txt")
+        try:
+            _check_text(folder)
+        except UnicodeDecodeError as error:
+            raise CaptureError(f"this text model is not UTF-8 ({error.reason})", where=folder, do=_REDO) from None
 
 
 def _walk(path: Path, skip: Callable[[mmap.mmap, int], int]) -> None:
@@ -109,79 +117,103 @@ def _unpack(kind: str, data: mmap.mmap, at: int) -> int:
 
 
 class _UnknownModelError(Exception):
-    """A number that COLMAP gives to no camera model."""
+    """A number or name that COLMAP gives to no camera model."""
 
 
-_SUPPORTED = "use SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL or OPENCV"
-
-
-def _parameter_count(model: int) -> int:
-    """How many parameters COLMAP's camera model of this number has."""
+def _parameter_count(model: int | str) -> int:
+    """How many parameters COLMAP's camera model of this number or name has."""
     import pycolmap
 
     try:
-        camera = pycolmap.Camera.create_from_model_id(1, pycolmap.CameraModelId(model), 1.0, 1, 1)
-    except ValueError:
+        known = pycolmap.CameraModelId.__members__[model] if isinstance(model, str) else pycolmap.CameraModelId(model)
+        return len(pycolmap.Camera.create_from_model_id(1, known, 1.0, 1, 1).params)
+    except (ValueError, KeyError):
         raise _UnknownModelError(model) from None
-    return len(camera.params)
 
 
-def _check_text(path: Path) -> None:
-    """COLMAP reads nothing at all from a text model with carriage returns."""
-    head = path.read_bytes()[:65536]
-    if b"\r" in head:
-        raise CaptureError(
-            "Windows line ends: COLMAP would read nothing", where=path, do="save it with plain line feeds"
-        )
-    if b"\0" in head:
-        raise CaptureError("this is no text model", where=path, do=_REDO)
-
-
-def _check_text_cameras(path: Path) -> None:
-    """Lines of: id, model, width, height, parameters."""
-    import pycolmap
-
-    for number, line in _lines(path):
-        words = line.split()
-        if words and len(words) < 5:
+def _check_text(folder: Path) -> None:
+    """The three text files, line by line, and that the cameras which images name are there."""
+    cameras = _check_text_cameras(folder / "cameras.txt")
+    for image in text_images(folder):
+        if image.camera_id not in cameras:
             raise CaptureError(
-                f"line {number} is no camera", where=path, expected="id, model, size, parameters", do=_REDO
-            )
-        if words and words[1] not in pycolmap.CameraModelId.__members__:
-            raise CaptureError(f"unknown camera model {words[1]}", where=path, do=_SUPPORTED)
-
-
-def _check_text_images(path: Path) -> None:
-    """Pairs of lines: id, pose, camera id, name; then the observations, three numbers each or none."""
-    lines = iter(_lines(path))
-    for number, line in lines:
-        words = line.split()
-        if not words:
-            continue
-        if len(words) < 10 or not _numbers(words[:9]):
-            raise CaptureError(
-                f"line {number} is no image",
-                where=path,
-                expected="id, 7 numbers of the pose, camera id, name",
+                f"image {image.name!r} was taken with camera {image.camera_id}, which cameras.txt lacks",
+                where=folder / "images.txt",
+                expected=f"one of {sorted(cameras)[:9]}",
                 do=_REDO,
             )
-        number, line = next(lines, (number + 1, ""))
-        words = line.split()
-        if len(words) % 3 or not _numbers(words[-3:]):
-            raise CaptureError(
-                f"line {number} holds no observations", where=path, expected="an empty line, or x, y, point id for each"
-            )
+    for number, words in _lines(folder / "points3D.txt", words=9):
+        if words and not _finite(words[:8], 8):
+            raise _bad_line(folder / "points3D.txt", number, "point", "id, 3 coordinates, 3 colours, error")
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """Numbered lines that are no comments."""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    return [(number, line.strip()) for number, line in enumerate(text, start=1) if not line.startswith("#")]
+def _check_text_cameras(path: Path) -> set[int]:
+    """Lines of: id, model, width, height, parameters. Returns the ids."""
+    cameras: set[int] = set()
+    for number, words in _lines(path):
+        if not words:
+            continue
+        if len(words) < 5 or not _finite([words[0], *words[2:4]], 3):
+            raise _bad_line(path, number, "camera", "id, model, width, height, parameters")
+        try:
+            count = _parameter_count(words[1])
+        except _UnknownModelError:
+            raise CaptureError(f"unknown camera model {words[1]}", where=path, do=_SUPPORTED) from None
+        if not _finite(words[4:], count):
+            raise _bad_line(path, number, "camera", f"{count} finite parameters for {words[1]}")
+        cameras.add(int(float(words[0])))
+    if not cameras:
+        raise CaptureError("no cameras in this model", where=path, do=_REDO)
+    return cameras
 
 
-def _numbers(words: list[str]) -> bool:
+@dataclass(frozen=True)
+class TextImage:
+    """What a line of ``images.txt`` says besides the pose. The name is whole; COLMAP's reader cuts it at a space."""
+
+    image_id: int
+    camera_id: int
+    name: str
+
+
+def text_images(folder: Path) -> Iterator[TextImage]:
+    """The images of a text model. Raises CaptureError, naming the line, where it is not made of pairs of lines.
+
+    The first of a pair: id, pose, camera id, name. The second: the observations, three numbers each, or nothing.
+    """
+    path = folder / "images.txt"
+    lines = _lines(path, words=10)
+    for number, words in lines:
+        if not words:
+            continue
+        if len(words) < 10 or not _finite(words[:9], 9):
+            raise _bad_line(path, number, "image", "id, 7 numbers of the pose, camera id, name")
+        below, observations = next(lines, (number + 1, []))
+        if not _are_observations(" ".join(observations).split()):
+            raise _bad_line(path, below, "list of observations", "an empty line, or x, y, point id for each")
+        yield TextImage(int(float(words[0])), int(float(words[8])), words[9])
+
+
+def _are_observations(words: list[str]) -> bool:
+    """Triples of numbers; the last is looked at: an image ends with its name."""
+    return len(words) % 3 == 0 and _finite(words[-3:], min(3, len(words)))
+
+
+def _bad_line(path: Path, number: int, kind: str, expected: str) -> CaptureError:
+    return CaptureError(f"line {number} is no {kind}", where=path, expected=expected, do=_REDO)
+
+
+def _lines(path: Path, words: int = -1) -> Iterator[tuple[int, list[str]]]:
+    """Numbered lines that are no comments, cut into words; the last of at most ``words`` keeps its spaces."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.startswith("#"):
+                yield number, line.strip().split(maxsplit=words - 1 if words > 0 else -1)
+
+
+def _finite(words: list[str], count: int) -> bool:
+    """Whether these are ``count`` finite numbers."""
     try:
-        [float(word) for word in words]
+        return len(words) == count and all(math.isfinite(float(word)) for word in words)
     except ValueError:
         return False
-    return True

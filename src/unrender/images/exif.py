@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
+from collections.abc import MutableMapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
@@ -42,8 +45,7 @@ def ev100(f_number: float, seconds: float, iso: float) -> float | None:
 def read_ev100(path: Path | str) -> float | None:
     """EV100 of a photo file in stops; None when its EXIF is missing, incomplete, absurd or damaged."""
     try:
-        with Image.open(path) as photo:
-            tags = photo.getexif().get_ifd(ExifTags.IFD.Exif)
+        tags = _exif(path)
         f_number, seconds, iso = (
             _number(tags.get(tag))
             for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime, ExifTags.Base.ISOSpeedRatings)
@@ -67,6 +69,14 @@ def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
         }
     )
     return exif.tobytes()
+
+
+def _exif(path: Path | str) -> MutableMapping[int, Any]:
+    """The tags of a photo. Pillow warns of damage on stderr; we return what there is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as photo:
+            return photo.getexif().get_ifd(ExifTags.IFD.Exif)
 
 
 def _number(value: object) -> float:

@@ -1,0 +1,175 @@
+"""A capture hands out photos at working size, forgets them under its budget, and never changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from unrender.datasets.capture import Capture, PictureStore, hold_out
+from unrender.datasets.colmap import read_colmap
+from unrender.errors import CaptureError, SettingsError
+from unrender.images.io import read_photo
+from unrender.images.resize import area_average
+
+NAMES = [f"{number:02}.jpg" for number in range(20)]
+
+
+@pytest.fixture
+def capture(small: Path) -> Capture:
+    return read_colmap(small)
+
+
+def test_a_photo_comes_as_it_was_recorded(capture: Capture):
+    for view in range(len(capture)):
+        expected = read_photo(capture.image_paths[view]).permute(2, 0, 1).float() / 255
+        assert torch.equal(capture.image(view), expected)
+
+
+def test_smaller_photos_are_area_averages(plush: Path):
+    capture = read_colmap(plush).at_width(500)
+    photo = area_average(read_photo(capture.image_paths[5]), 375, 500).permute(2, 0, 1)
+    assert capture.image(5).shape == (3, 375, 500)
+    assert (capture.image(5) * 255 - photo).abs().max() <= 0.5 + 1e-4
+
+
+def test_resizing_keeps_where_points_are_seen(capture: Capture):
+    small = capture.at_width(31)
+    assert small.cameras.size == (19, 31)
+    scale = torch.tensor([31 / 48, 19 / 30], dtype=torch.float64)
+    for view in range(len(capture)):
+        before, after = (c.cameras.project(view, c.points.positions) for c in (capture, small))
+        torch.testing.assert_close(after.pixels, before.pixels * scale)
+        assert small.cameras.lens(view) is capture.cameras.lens(view)
+
+
+def test_resizing_twice_is_resizing_once(capture: Capture):
+    once, twice = capture.at_width(20), capture.at_width(31).at_width(20)
+    assert torch.equal(once.cameras.sizes, twice.cameras.sizes)
+    torch.testing.assert_close(once.cameras.pixel_scale, twice.cameras.pixel_scale, rtol=1e-14, atol=0)
+    back = capture.at_width(20).at_width(48)
+    assert torch.equal(back.cameras.sizes, capture.cameras.sizes)
+
+
+@pytest.mark.parametrize("width", [0, -3, 49])
+def test_nothing_is_enlarged(capture: Capture, width: int):
+    with pytest.raises(SettingsError, match=f"width, expected 1 to 48 pixels.*got {width}"):
+        capture.at_width(width)
+
+
+def test_what_is_handed_out_can_be_changed_without_harm(capture: Capture):
+    capture.image(0).zero_()
+    assert capture.image(0).max() > 0
+
+
+def test_a_capture_is_frozen_and_equal_to_itself_whatever_it_has_decoded(capture: Capture):
+    other = dataclasses.replace(capture)
+    capture.image(0)
+    assert other == capture
+    assert "store" not in repr(capture)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        capture.test = ()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_photos_are_decoded_once_while_the_budget_lasts(capture: Capture, monkeypatch: pytest.MonkeyPatch):
+    decoded: list[Path] = []
+
+    def count(path: Path) -> torch.Tensor:
+        decoded.append(path)
+        return read_photo(path)
+
+    monkeypatch.setattr("unrender.datasets.capture.read_photo", count)
+    roomy = dataclasses.replace(capture)
+    tight = dataclasses.replace(capture, budget=2 * 48 * 30 * 3)
+    for _ in range(2):
+        for view in (0, 1, 2):
+            roomy.image(view)
+    assert len(decoded) == 3
+    decoded.clear()
+    for view in (0, 1, 0, 2, 0, 1):
+        tight.image(view)
+        assert tight.store.used <= tight.budget
+    assert decoded == [capture.image_paths[view] for view in (0, 1, 2, 1)]
+
+
+def test_a_picture_larger_than_the_budget_is_not_kept():
+    store = PictureStore(10)
+    for _ in range(2):
+        assert store.get(("image", 0), lambda: torch.ones(11, dtype=torch.uint8)).sum() == 11
+    assert store.used == 0
+
+
+def test_threads_may_share_a_store():
+    store, wrong = PictureStore(50), []
+
+    def ask(seed: int) -> None:
+        order = torch.randint(0, 20, (300,), generator=torch.Generator().manual_seed(seed)).tolist()
+        for key in order:
+            picture = store.get(("image", key), lambda key=key: torch.full((10,), key, dtype=torch.uint8))
+            if picture.tolist() != [key] * 10:
+                wrong.append(key)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert store.used == 50
+
+
+def test_masks_are_fractions_at_working_size(small: Path):
+    masks = small / "masks"
+    masks.mkdir()
+    half = Image.new("L", (48, 30))
+    half.paste(255, (0, 0, 24, 30))
+    half.save(masks / "a.jpg.png")
+    capture = read_colmap(small, masks=masks).at_width(3)
+    mask = capture.mask(0)
+    assert mask is not None
+    assert mask.shape == (1, 2, 3)
+    torch.testing.assert_close(mask[0], torch.tensor([[1, 128 / 255, 0]]).expand(2, 3))
+    assert capture.mask(1) is None
+    assert any("5 photos have no mask" in note for note in capture.notes)
+
+
+def test_a_mask_of_another_size_is_refused(small: Path):
+    Image.new("L", (24, 15)).save(small / "a.png")
+    with pytest.raises(CaptureError, match=r"a\.png.*expected 48 x 30, got 24 x 15"):
+        read_colmap(small, masks=small).mask(0)
+
+
+def test_every_k_th_is_held_out_from_the_first():
+    assert hold_out(NAMES, 8) == (0, 8, 16)
+    assert hold_out(NAMES, 0) == ()
+    assert hold_out(list(reversed(NAMES)), 8) == (3, 11, 19)
+
+
+def test_listed_names_are_held_out(tmp_path: Path):
+    (tmp_path / "test.txt").write_text("07.jpg\n\n 03.jpg \n")
+    assert hold_out(NAMES, listed=["07.jpg", "03.jpg", "07.jpg"]) == (3, 7)
+    assert hold_out(NAMES, listed=tmp_path / "test.txt") == (3, 7)
+
+
+def test_held_out_views_do_not_train(capture: Capture):
+    assert capture.test == (0,)
+    assert capture.train == (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("every", "listed", "says"),
+    [
+        (8, ["13.jpeg"], "no view named '13.jpeg'.*did you mean '13.jpg'"),
+        (8, Path("absent.txt"), "absent.txt.*cannot be read"),
+        (-1, None, "got -1"),
+        (1, None, "every view is held out"),
+        (8, NAMES, "every view is held out"),
+    ],
+)
+def test_senseless_choices_are_refused(every: int, listed: list[str] | Path | None, says: str):
+    with pytest.raises((CaptureError, SettingsError), match=says):
+        hold_out(NAMES, every, listed)

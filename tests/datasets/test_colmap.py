@@ -1,0 +1,278 @@
+"""COLMAP folders: round trips, layouts, a real reconstruction, and everything that may be wrong with one."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from unrender.cameras.camera import Cameras
+from unrender.datasets.clouds import PointCloud, write_ply
+from unrender.datasets.colmap import read_colmap, write_colmap
+from unrender.errors import CaptureError
+from unrender.images.exif import exif_bytes
+
+pycolmap = pytest.importorskip("pycolmap")
+
+
+def as_text(folder: Path) -> Path:
+    """The small capture with a text model instead; returns the model's folder."""
+    model = pycolmap.Reconstruction(folder / "sparse" / "0")
+    shutil.rmtree(folder / "sparse")
+    (folder / "sparse").mkdir()
+    model.write_text(folder / "sparse")
+    return folder / "sparse"
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_what_is_written_is_read(
+    small: Path, names: tuple[str, ...], cameras: Cameras, cloud: PointCloud, binary: bool
+):
+    shutil.rmtree(small / "sparse")
+    write_colmap(small / "sparse", names, cameras, cloud, binary=binary)
+    capture = read_colmap(small)
+    assert capture.names == tuple(sorted(names))
+    for view, name in enumerate(capture.names):
+        original = names.index(name)
+        pose, expected_pose = (c.camera_from_world[i] for c, i in ((capture.cameras, view), (cameras, original)))
+        torch.testing.assert_close(pose, expected_pose, rtol=0, atol=1e-12)
+        lens, expected = capture.cameras.lens(view), cameras.lens(original)
+        assert (lens.model, lens.width, lens.height) == (expected.model, 48, 30)
+        torch.testing.assert_close(lens.params, expected.params, rtol=1e-14, atol=0)
+    torch.testing.assert_close(capture.points.positions, cloud.positions, rtol=1e-14, atol=0)
+    torch.testing.assert_close(capture.points.colors, cloud.colors)
+
+
+@pytest.mark.parametrize("model", ["sparse/0", "sparse", "dense/sparse", "."])
+def test_layouts(small: Path, model: str):
+    parts = small.parent / "parts"
+    (small / "sparse" / "0").rename(parts)
+    (small / "sparse").rmdir()
+    shutil.copytree(parts, small / model, dirs_exist_ok=True)
+    if model == "dense/sparse":
+        (small / "images").rename(small / "dense" / "images")
+    assert len(read_colmap(small)) == 6
+
+
+def test_the_model_folder_itself_will_do(small: Path):
+    assert len(read_colmap(small / "sparse" / "0")) == 6
+
+
+def test_files_of_the_time_before_rigs_are_read(small: Path):
+    poses = read_colmap(small).cameras.camera_from_world
+    for part in ("rigs", "frames"):
+        (small / "sparse" / "0" / f"{part}.bin").unlink()
+    torch.testing.assert_close(read_colmap(small).cameras.camera_from_world, poses, rtol=0, atol=1e-12)
+
+
+def test_photos_may_lie_elsewhere(small: Path, tmp_path: Path):
+    (small / "images").rename(tmp_path / "photos")
+    assert read_colmap(small, images=tmp_path / "photos").image_paths[0] == tmp_path / "photos" / "a.jpg"
+
+
+def test_missing_photos_are_left_out_and_named(small: Path):
+    (small / "images" / "b.jpg").unlink()
+    capture = read_colmap(small)
+    assert "b.jpg" not in capture.names
+    assert "1 of 6 images of the model have no photo file, left out: b.jpg" in capture.notes
+    assert capture.cameras.camera_from_world.shape[0] == 5
+
+
+def test_exposure_is_read_and_missing_stays_missing(small: Path):
+    capture = read_colmap(small)
+    assert capture.exif_ev[:5].tolist() == pytest.approx([4.0] * 5)
+    assert capture.exif_ev[5].isnan()
+    assert "exposure missing in 1 photos: z.png" in capture.notes
+
+
+@pytest.mark.parametrize("place", ["dense/fused.ply", "fused.ply", "dense/0/fused.ply"])
+def test_the_dense_cloud_is_found(small: Path, place: str):
+    (small / place).parent.mkdir(parents=True, exist_ok=True)
+    write_ply(small / place, PointCloud(torch.ones(7, 3, dtype=torch.float64), None, torch.ones(7, 3)))
+    capture = read_colmap(small)
+    assert len(capture.points) == 7
+    assert capture.points.normals is not None
+    assert any(place in note for note in capture.notes)
+
+
+def test_a_given_cloud_goes_first_and_its_holes_are_dropped(small: Path, tmp_path: Path):
+    write_ply(small / "fused.ply", PointCloud(torch.ones(7, 3, dtype=torch.float64)))
+    write_ply(tmp_path / "mine.ply", PointCloud(torch.tensor([[0.0, 1, 2], [float("nan"), 0, 0]]).double()))
+    capture = read_colmap(small, points=tmp_path / "mine.ply")
+    assert capture.points.positions.tolist() == [[0, 1, 2]]
+    assert any("1 points without a finite position dropped" in note for note in capture.notes)
+
+
+def test_windows_line_ends_are_read(small: Path, names: tuple[str, ...]):
+    folder = as_text(small)
+    for path in folder.glob("*.txt"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_colmap(small).names == tuple(sorted(names))
+
+
+def test_a_real_capture(plush: Path):
+    capture = read_colmap(plush)
+    assert (len(capture), len(capture.points)) == (97, 25_784)
+    assert capture.cameras.size == (1008, 1344)
+    assert capture.test == tuple(range(0, 97, 8))
+    assert float(capture.exif_ev.min()) == pytest.approx(3.93, abs=0.005)
+    assert float(capture.exif_ev.max()) == pytest.approx(6.02, abs=0.005)
+    assert capture.notes == ("25784 points from the sparse model",)
+
+
+def test_points_have_the_colour_of_the_photos_that_saw_them(plush: Path):
+    """The whole chain on real data. Shifted by six pixels the difference more than doubles: see SOURCE.txt."""
+    capture = read_colmap(plush)
+    assert capture.points.colors is not None
+    seen_by = [line.split() for line in (plush / "visibility.txt").read_text().splitlines() if line[0] != "#"]
+    differences, shifted = [], []
+    for view in (0, 24, 40, 68, 80):
+        seen = torch.tensor([int(point) - 1 for point, *views in seen_by if str(view + 1) in views])
+        projection, image = capture.cameras.project(view, capture.points.positions[seen]), capture.image(view)
+        assert bool(projection.inside.all())
+        for found, offset in ((differences, 0), (shifted, 6)):
+            u, v = (projection.pixels.floor().long() + offset).clamp(min=0).unbind(-1)
+            at_points = image[:, v.clamp(max=1007), u.clamp(max=1343)].T
+            found.append((at_points - capture.points.colors[seen]).abs().mean(dim=1) * 255)
+    assert float(torch.cat(differences).median()) < 12
+    assert float(torch.cat(shifted).median()) > 1.5 * float(torch.cat(differences).median())
+
+
+def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
+    """Damage a text model."""
+
+    def damage(folder: Path) -> None:
+        path = as_text(folder) / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return damage
+
+
+def overwrite(name: str, at: int, value: bytes) -> Callable[[Path], None]:
+    """Damage a binary model."""
+
+    def damage(folder: Path) -> None:
+        path = folder / "sparse" / "0" / name
+        content = bytearray(path.read_bytes())
+        content[at : at + len(value)] = value
+        path.write_bytes(content)
+
+    return damage
+
+
+def cut(name: str, keep: float) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / "sparse" / "0" / name
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+
+    return damage
+
+
+def without_rigs(damage: Callable[[Path], None]) -> Callable[[Path], None]:
+    def both(folder: Path) -> None:
+        damage(folder)
+        for part in ("rigs", "frames"):
+            (folder / "sparse" / "0" / f"{part}.bin").unlink()
+
+    return both
+
+
+def no_observation_lines(folder: Path) -> None:
+    path = as_text(folder) / "images.txt"
+    path.write_text(path.read_text().replace("\n\n", "\n"))
+
+
+def photo_of_size(width: int, height: int) -> Callable[[Path], None]:
+    return lambda folder: Image.new("RGB", (width, height)).save(folder / "images" / "a.jpg")
+
+
+HUGE, NAN = struct.pack("<Q", 2**60), struct.pack("<d", float("nan"))
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (shutil.rmtree, "capture: no such folder"),
+    "empty folder": (lambda folder: [shutil.rmtree(folder), folder.mkdir()], "this folder is empty.*reconstruct"),
+    "no model": (lambda folder: shutil.rmtree(folder / "sparse"), "no COLMAP model here.*reconstruct"),
+    "no images": (lambda folder: shutil.rmtree(folder / "images"), "no folder of photos.*--images"),
+    "no photo": (
+        lambda folder: [shutil.rmtree(folder / "images"), (folder / "images").mkdir()],
+        "none of the model's 6 photos",
+    ),
+    "no points": (
+        lambda folder: (folder / "sparse" / "0" / "points3D.bin").write_bytes(bytes(8)),
+        "no points.*--points",
+    ),
+    "half photo": (photo_of_size(24, 15), r"a\.jpg.*expected 48 x 30.*got 24 x 15 \(exactly 1/2 of it"),
+    "turned photo": (photo_of_size(30, 48), "turned by 90 degrees"),
+    "odd photo": (photo_of_size(47, 30), "got 47 x 30;"),
+    "photo is text": (lambda folder: (folder / "images" / "a.jpg").write_text("hi"), r"a\.jpg.*not an image"),
+    "name leads out": (replace("images.txt", " a.jpg", " ../a.jpg"), r"'\.\./a\.jpg' leads out"),
+    "absolute name": (replace("images.txt", " a.jpg", " /etc/a.jpg"), "leads out"),
+    "unknown model, text": (replace("cameras.txt", "OPENCV", "MAGIC"), "unknown camera model MAGIC.*SIMPLE_RADIAL"),
+    "unknown model, binary": (overwrite("cameras.bin", 12, struct.pack("<i", 999)), "model 999.*SIMPLE_RADIAL"),
+    "unsupported model": (
+        replace("cameras.txt", "SIMPLE_RADIAL", "SIMPLE_RADIAL_FISHEYE"),
+        "camera 1.*SIMPLE_RADIAL_FISHEYE.*OPENCV",
+    ),
+    "nan intrinsics, text": (replace("cameras.txt", " 24 ", " nan "), "line 4 is no camera.*4 finite parameters"),
+    "nan intrinsics, binary": (overwrite("cameras.bin", 32, NAN), "camera 1.*finite.*nan"),
+    "nan pose, binary": (without_rigs(overwrite("images.bin", 12, NAN)), "pose of .* is not a rigid motion"),
+    "nan pose, text": (replace("images.txt", "\n1 ", "\n1 nan "), "line 5 is no image"),
+    "lost camera": (replace("images.txt", " 1 a.jpg", " 9 a.jpg"), "'a.jpg' was taken with camera 9"),
+    "no cameras": (lambda folder: (as_text(folder) / "cameras.txt").write_text("# none\n"), "no cameras"),
+    "not UTF-8": (lambda folder: (as_text(folder) / "images.txt").write_bytes(b"\xff\xfe\n"), "not UTF-8"),
+    "no observation lines": (no_observation_lines, "images.txt: line 6 is no list of observations"),
+    "nan point, text": (replace("points3D.txt", "\n1 ", "\n1 nan "), "line 4 is no point"),
+    "no points file": (lambda folder: (folder / "sparse/0/points3D.bin").unlink(), "no COLMAP model here"),
+    "rigs lost": (lambda folder: (folder / "sparse/0/rigs.bin").unlink(), "COLMAP cannot read this model"),
+    "huge name": (overwrite("images.bin", 72, b"x" * 10_000), r"images\.bin.*does not end"),
+    "huge observations": (overwrite("images.bin", 78, HUGE), r"images\.bin.*does not end where its counts say"),
+    "huge track": (overwrite("points3D.bin", 51, HUGE), r"points3D\.bin.*does not end where its counts say"),
+    **{
+        f"{kind} {part}": (damage, rf"{part}\.bin.*this model file")
+        for part in ("cameras", "images", "points3D", "rigs", "frames")
+        for kind, damage in {
+            "cut": cut(f"{part}.bin", 0.6),
+            "empty": cut(f"{part}.bin", 0),
+            "huge": overwrite(f"{part}.bin", 0, HUGE),
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("what", list(DAMAGES))
+def test_bad_input_is_refused_in_one_line(small: Path, what: str, capfd: pytest.CaptureFixture[str]):
+    damage, says = DAMAGES[what]
+    damage(small)
+    with pytest.raises(CaptureError, match=says) as refusal:
+        read_colmap(small)
+    assert "\n" not in str(refusal.value)
+    assert str(small) in str(refusal.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_nan_point_of_a_binary_model_is_dropped(small: Path):
+    overwrite("points3D.bin", 16, NAN)(small)
+    capture = read_colmap(small)
+    assert len(capture.points) == 29
+    assert "1 points without a finite position dropped" in capture.notes
+
+
+def test_masks_that_are_nowhere_are_refused(small: Path):
+    with pytest.raises(CaptureError, match="no masks here"):
+        read_colmap(small, masks=small / "masks")
+
+
+def test_a_held_out_view_neither_anchors_nor_shifts_the_exposure(small: Path):
+    def start_of_the_photo_without_exif(ev_of_test: float) -> float:
+        path = small / "images" / "a.jpg"
+        Image.new("RGB", (48, 30)).save(path, exif=exif_bytes(1, 2**-ev_of_test, 100))
+        sensor = read_colmap(small, test_names=["a.jpg"]).cameras.sensor
+        return float(sensor.exposure[5])
+
+    assert start_of_the_photo_without_exif(0) == pytest.approx(start_of_the_photo_without_exif(9))
