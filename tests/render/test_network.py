@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from unrender.errors import RunError, SettingsError, ShapeError
+from unrender.images.pyramids import halve
 from unrender.render.frame import Frame
-from unrender.render.shade.gated import halve, upsample_to
+from unrender.render.shade.gated import upsample_to
 from unrender.render.shade.network import (
     DecoderSettings,
     NetworkShader,

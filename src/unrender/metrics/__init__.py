@@ -1,1 +1,33 @@
+"""How good an image is, each number with the sentence that defines it."""
 
+from __future__ import annotations
+
+import torch
+
+from unrender.errors import ShapeError
+from unrender.messages import Scores
+from unrender.metrics import flip as _flip
+from unrender.metrics import lpips as _lpips
+from unrender.metrics import psnr as _psnr
+from unrender.metrics import ssim as _ssim
+
+__all__ = ["DEFINITIONS", "score"]
+
+DEFINITIONS: dict[str, str] = {
+    "psnr": _psnr.DEFINITION,
+    "ssim": _ssim.DEFINITION,
+    "flip": _flip.DEFINITION,
+    "lpips": _lpips.DEFINITION,
+}
+"""Exactly what each score is; printed with every table of scores."""
+
+
+def score(image: torch.Tensor, reference: torch.Tensor) -> Scores:
+    """PSNR, SSIM and FLIP of two recorded images [3, H, W] in 0..1 (sRGB); values outside are clamped.
+
+    Raises ShapeError when the shapes differ or are not [3, H, W].
+    """
+    if image.shape != reference.shape or image.dim() != 3 or image.shape[0] != 3:
+        shapes = f"{list(image.shape)} and {list(reference.shape)}"
+        raise ShapeError("cannot compare these images", expected="[3, H, W] twice", got=shapes)
+    return Scores(_psnr.psnr(image, reference), _ssim.ssim(image, reference), _flip.flip(image, reference))

@@ -1,7 +1,6 @@
-"""What both networks are built of: the gated convolution, and the steps between two pyramid layers.
+"""What both networks are built of: the gated convolution, and the step to a finer pyramid layer.
 
-Pixel i of layer l covers the fine pixels 2^l i .. 2^l (i + 1) - 1, and a layer has ceil(H / 2^l) pixels. Both steps
-keep that: nothing is shifted, and at an odd size the last coarse pixel covers one fine row (column) instead of two.
+The step down is ``images.pyramids.halve``; the step up keeps the same alignment, so that nothing is shifted.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["GatedConv", "halve", "upsample_to"]
+__all__ = ["GatedConv", "upsample_to"]
 
 
 class GatedConv(nn.Module):
@@ -31,11 +30,6 @@ class GatedConv(nn.Module):
         """[B, I, H, W] -> [B, O, H, W], zeros beyond the border."""
         feature = self.feature(x)
         return (functional.elu(feature) if self.elu else feature) * torch.sigmoid(self.gate(x))
-
-
-def halve(x: torch.Tensor) -> torch.Tensor:
-    """Mean of each 2x2 block: [B, D, H, W] -> [B, D, ceil(H / 2), ceil(W / 2)]; at an odd edge, of the pixels there."""
-    return functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
 def upsample_to(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from unrender.render.shade.gated import GatedConv, halve, upsample_to
+from unrender.images.pyramids import halve
+from unrender.render.shade.gated import GatedConv, upsample_to
 
 __all__ = ["UNet"]
 
