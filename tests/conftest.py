@@ -41,3 +41,50 @@ def plush(data: Path) -> Path:
 def generator() -> torch.Generator:
     """A source of random numbers that starts anew in every test."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A COLMAP folder of 9 JPEGs, 64 x 48, of a painted wall, with EXIF half a stop apart. Not to be written to."""
+    from PIL import Image
+
+    from unrender.cameras.camera import Cameras, pixel_centers
+    from unrender.cameras.lens import make_lens
+    from unrender.cameras.sensor import Sensor
+    from unrender.datasets.clouds import PointCloud
+    from unrender.datasets.colmap import write_colmap
+    from unrender.geometry.transforms import look_at
+    from unrender.images.exif import exif_bytes
+
+    def paint(places: torch.Tensor) -> torch.Tensor:
+        """Radiance [..., 3] of the wall z = 0 at ``places`` [..., 2]."""
+        waves = torch.stack(
+            [torch.sin(3 * places[..., 0]), torch.cos(2 * places[..., 1]), torch.sin(places.sum(-1) * 5)], -1
+        )
+        return 0.25 * torch.exp(0.8 * waves.float())
+
+    folder, views = tmp_path_factory.mktemp("tiny"), 9
+    (folder / "images").mkdir()
+    along = torch.linspace(-0.8, 0.8, views, dtype=torch.float64)
+    eyes = torch.stack([along, 0.2 * torch.cos(5 * along), torch.full_like(along, -2.0)], dim=1)
+    cameras = Cameras(
+        camera_from_world=look_at(eyes, torch.zeros(3, dtype=torch.float64), torch.tensor([0.0, -1.0, 0.0]).double()),
+        camera_index=torch.zeros(views, dtype=torch.int64),
+        lenses=(make_lens("PINHOLE", 64, 48, [50.0, 50.0, 32.0, 24.0]),),
+        pixel_scale=torch.ones(views, 2, dtype=torch.float64),
+        pixel_offset=torch.zeros(views, 2, dtype=torch.float64),
+        sizes=torch.tensor([[48, 64]]).expand(views, 2),
+        sensor=Sensor.start(5.0 + 0.5 * (torch.arange(views) % 3)),
+    )
+    for view in range(views):
+        rays = cameras.rays(view, pixel_centers(48, 64).reshape(-1, 2)).double()
+        places = (eyes[view] - rays * (eyes[view, 2] / rays[:, 2:]))[:, :2]
+        photo = cameras.select([view]).record(paint(places).T.reshape(1, 3, 48, 64))[0]
+        exif = exif_bytes(1.0, 2.0 ** -float(cameras.sensor.exposure[view]), 100)
+        pixels = (photo * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+        Image.fromarray(pixels).save(folder / "images" / f"photo_{view}.jpg", quality=95, exif=exif)
+    places = torch.rand(1500, 2, generator=torch.Generator().manual_seed(0)).double() * 4 - 2
+    positions = torch.cat([places, torch.zeros(1500, 1).double()], dim=1)
+    cloud = PointCloud(positions, paint(places).clamp(0, 1) ** 0.45)
+    write_colmap(folder / "sparse" / "0", [f"photo_{view}.jpg" for view in range(views)], cameras, cloud)
+    return folder

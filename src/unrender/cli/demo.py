@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoVerb", "fit_settings", "room_settings"]
 
+EXPLANATION = (
+    "before: input points drawn plainly, exposures from EXIF, response x^0.45. Exposure error: over training photos,\n"
+    "without their common offset. Response error: over 0..1, after the best scale of exposure per channel."
+)
+"""What the closing table compares."""
+
 
 def room_settings(views: int, width: int, seed: int) -> RoomSettings:
     """The demo's room: what is photographed, in 4:3."""
@@ -104,12 +110,21 @@ class DemoVerb:
             print_result(json.dumps(_summary(folder, floor, ours, errors)))
             return
         following = shlex.join(
-            ["unrender", "render", str(folder / "run"), "--path", "orbit", "-o", str(folder / "orbit")]
+            [
+                "unrender",
+                "render",
+                str(folder / "run"),
+                "--path",
+                "orbit",
+                "--tonemap",
+                "filmic",
+                "-o",
+                str(folder / "orbit"),
+            ]
         )
-        print_result(_table(floor, ours, errors))
-        print_result(
-            f"look at {folder}/contact.png, flight.webp and photometry.png; then try: {following} --tonemap filmic"
-        )
+        print_result(_table(floor, ours, errors), EXPLANATION)
+        pictures = ", ".join(str(folder / name) for name in ("contact.png", "flight.webp", "photometry.png"))
+        print_result(f"look at {pictures}; then try: {following}")
 
 
 def _free_folder(wanted: Path) -> Path:
@@ -139,11 +154,6 @@ def _table(floor: Evaluation, ours: Evaluation, errors: PhotometricErrors) -> Ta
         table.add_row(f"FLIP, {policy}", f"{before.flip:.3f}", f"{after.flip:.3f}", end_section=True)
     for name, (before, after) in errors.rows():
         table.add_row(name, f"{before:.3f}", f"{after:.3f}")
-    table.caption = (
-        "before: the input points drawn plainly, exposures from EXIF, response x^0.45. Exposure error: over training "
-        "photos, without their common offset. Response error: over 0..1, after the best scale of exposure"
-    )
-    table.caption_justify = "left"
     return table
 
 

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"unrender {__version__}\n")
         return 0
     verb = tyro.cli(
-        Verb,  # type: ignore[arg-type]
+        Verb,
         prog="unrender",
         description=_DESCRIPTION,
         args=arguments or ["--help"],

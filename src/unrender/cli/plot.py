@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -10,9 +11,9 @@ __all__ = ["Color", "Plot"]
 
 Color = tuple[int, int, int]
 _WIDTH, _HEIGHT = 560, 420
-_LEFT, _TOP, _RIGHT, _BOTTOM = 62, 44, 18, 40
+_LEFT, _TOP, _RIGHT, _BOTTOM = 62, 66, 18, 40
 _OVERSAMPLING = 3
-_TICKS = 5
+_MOST_TICKS = 8
 _INK, _GRID = (60, 60, 60), (228, 228, 228)
 
 
@@ -44,10 +45,11 @@ class Plot:
 
     def picture(self) -> Image.Image:
         """The finished plot, 560 x 420 pixels."""
-        for row, (name, color) in enumerate(reversed(self._legend)):
-            v = _HEIGHT - _BOTTOM - 22 - 18 * row
-            self._draw.rectangle((*_scaled(_WIDTH - 168, v + 4), *_scaled(_WIDTH - 148, v + 9)), fill=color)
-            self._draw.text(_scaled(_WIDTH - 140, v - 1), name, fill=_INK, font=self._font)
+        u = float(_LEFT)
+        for name, color in self._legend:
+            self._draw.rectangle((*_scaled(u, 45), *_scaled(u + 16, 50)), fill=color)
+            self._draw.text(_scaled(u + 22, 40), name, fill=_INK, font=self._font)
+            u += 40 + self._font.getlength(name) / _OVERSAMPLING
         return self._image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
 
     def _draw_grid(self) -> None:
@@ -76,5 +78,8 @@ def _scaled(u: float, v: float) -> tuple[float, float]:
 
 
 def _steps(low: float, high: float) -> Iterator[float]:
-    for index in range(_TICKS + 1):
-        yield low + (high - low) * index / _TICKS
+    """Round numbers from ``low`` to ``high``: steps of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10((high - low) / _MOST_TICKS))
+    step = next(power * factor for factor in (1, 2, 5, 10) if (high - low) / (power * factor) <= _MOST_TICKS)
+    for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
+        yield index * step

@@ -29,7 +29,8 @@ class ProgressView:
         columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[says]}"))
         self._bar = Progress(*columns, console=self._console, disable=not self._live, transient=True, expand=True)
         self._tasks: dict[str, TaskID] = {}
-        self._psnr, self._steps_seen, self._line_due = 0.0, 0, 0.0
+        self._psnr, self._steps_seen = 0.0, 0
+        self._line_due: dict[str, float] = {}
 
     def __enter__(self) -> ProgressView:
         self._bar.start()
@@ -63,9 +64,9 @@ class ProgressView:
             if task not in self._tasks:
                 self._tasks[task] = self._bar.add_task(task, total=1.0, says="")
             self._bar.update(self._tasks[task], completed=fraction, says=says)
-        elif time.monotonic() >= self._line_due or fraction >= 1:
+        elif fraction >= 1 or time.monotonic() >= self._line_due.get(task, 0.0):
             self.say(f"{task} {100 * fraction:3.0f} %  {says}")
-            self._line_due = time.monotonic() + _LINE_EVERY
+            self._line_due[task] = time.monotonic() + _LINE_EVERY
 
     def _show_step(self, message: Stepped) -> None:
         self._steps_seen += 1

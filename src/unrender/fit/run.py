@@ -201,7 +201,10 @@ class Run:
 
     def _elapsed(self, step: int) -> float:
         """Seconds of fitting behind ``step``. The log knows; a checkpoint holds nothing of the clock."""
-        with (self.folder / LOG).open(encoding="utf-8") as log:
+        path = self.folder / LOG
+        if not path.exists():
+            return 0.0
+        with path.open(encoding="utf-8") as log:
             stepped = [entry for entry in map(_parsed, log) if entry.get("type") == Stepped.__name__]
         return next((entry["elapsed"] for entry in reversed(stepped) if entry["step"] + 1 == step), 0.0)
 

@@ -1,0 +1,22 @@
+"""A fit small enough to run many times."""
+
+from __future__ import annotations
+
+import pytest
+
+from unrender.fit.settings import CropSettings, FitSettings
+from unrender.initialize.points import PointSettings
+from unrender.render.settings import PointRasterSettings
+from unrender.render.shade.settings import DecoderSettings
+
+
+@pytest.fixture(scope="session")
+def small() -> FitSettings:
+    """Six steps of a two-level decoder on 32-pixel crops."""
+    return FitSettings(
+        steps=6,
+        crop=CropSettings(size=32),
+        points=PointSettings(count=2000),
+        raster=PointRasterSettings(layers=2),
+        network=DecoderSettings(levels=2, width=8),
+    )
