@@ -59,9 +59,8 @@ def geometry_of(lit: LitRoom, cameras: Cameras, view: int) -> Geometry:
         normals.append(normal)
     distance = torch.cat(distances)
     depth = distance * (rays @ cameras.camera_from_world[view, 2, :3].float())
-    return Geometry(
-        depth.view(height, width), distance.view(height, width), torch.cat(normals).T.reshape(3, height, width)
-    )
+    normal = torch.cat(normals).T.reshape(3, height, width).contiguous()
+    return Geometry(depth.view(height, width), distance.view(height, width), normal)
 
 
 def chunks(
