@@ -63,6 +63,12 @@ def test_the_model_folder_itself_will_do(small: Path):
     assert len(read_colmap(small / "sparse" / "0")) == 6
 
 
+def test_other_models_are_mentioned(small: Path):
+    assert not any("separate models" in note for note in read_colmap(small).notes)
+    shutil.copytree(small / "sparse" / "0", small / "sparse" / "1")
+    assert any("separate models 1" in note for note in read_colmap(small).notes)
+
+
 def test_files_of_the_time_before_rigs_are_read(small: Path):
     poses = read_colmap(small).cameras.camera_from_world
     for part in ("rigs", "frames"):

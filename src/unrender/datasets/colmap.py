@@ -72,7 +72,7 @@ def read_colmap(
     test = hold_out(names, test_every, test_names)
     matrices = torch.stack([poses[name].matrix for name in names])
     cameras = _cameras(matrices, camera_index, lenses, exif_ev, test)
-    notes = (*photo_notes, *cloud_notes, *mask_notes, *exif_notes)
+    notes = (*_other_models(model_folder), *photo_notes, *cloud_notes, *mask_notes, *exif_notes)
     return Capture(root, names, tuple(photos.values()), mask_paths, cameras, cloud, exif_ev, test, notes)
 
 
@@ -127,6 +127,15 @@ def _find_model(root: Path) -> Path:
         expected="cameras, images and points3D (.bin or .txt) in sparse/0, sparse, dense/sparse or the folder itself",
         do="reconstruct the photos with COLMAP first",
     )
+
+
+def _other_models(folder: Path) -> tuple[str, ...]:
+    """COLMAP writes ``sparse/1`` and so on when photos do not hang together; ``sparse/0`` need not be the largest."""
+    if folder.name != "0":
+        return ()
+    others = sorted(other.name for other in folder.parent.iterdir() if other.is_dir() and other.name.isdecimal())
+    others.remove("0")
+    return (f"using {folder}; beside it lie the separate models {', '.join(others)}",) if others else ()
 
 
 def _load(folder: Path) -> pycolmap.Reconstruction:
