@@ -16,7 +16,7 @@ from unrender.initialize.points import PointSettings, points_from_capture
 from unrender.scenes.points import PointScene
 
 Make = Callable[..., Capture]
-SMALL = PointSettings(count=3000)
+SMALL = PointSettings(count=3000, fill=False)
 
 
 def start(capture: Capture, settings: PointSettings = SMALL, seed: int = 0) -> PointScene:

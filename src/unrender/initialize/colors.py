@@ -17,8 +17,8 @@ from unrender.initialize.surfels import Surfels
 
 __all__ = ["cloud_radiance", "sample", "seen_radiance"]
 
-# Passes over the photos: a mean first, then steps of Weiszfeld's algorithm towards the median.
-PASSES = 3
+# Passes over the photos: a mean first, then a step of Weiszfeld's algorithm, which takes most of the way to the median.
+PASSES = 2
 # Two colours closer than this part of their brightness count as equal.
 TINY = 0.05
 
@@ -43,8 +43,8 @@ def mean_radiance(
     total, weight = torch.zeros(len(surfels), 3), torch.zeros(len(surfels))
     for view in views:
         sight = look(surfels, capture.cameras, view)
-        index = torch.nonzero(sight.visible)[:, 0]
-        colors, weights = offers(capture, view, sight, index)
+        index = sight.index
+        colors, weights = offers(capture, view, sight)
         if center is not None:
             weights = weights / relative_distance(colors, center[index])
         total.index_add_(0, index, colors * weights[:, None])
@@ -52,14 +52,14 @@ def mean_radiance(
     return total / weight.clamp(min=torch.finfo(torch.float32).tiny)[:, None], weight
 
 
-def offers(capture: Capture, view: int, sight: Sight, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Radiance [M, 3] that ``view`` shows at the surfels ``index`` [M], and how much it should count [M].
+def offers(capture: Capture, view: int, sight: Sight) -> tuple[torch.Tensor, torch.Tensor]:
+    """Radiance [M, 3] that ``view`` shows at the surfels it sees, and how much it should count [M].
 
     The footprint is the surfel's radius in pixels: among the views of one surfel it says which is near.
     """
     photo = radiance_photo(capture, view)
-    found = sample(torch.cat([photo.radiance, photo.trust[None]]), sight.pixels[index])
-    return found[:, :3], found[:, 3] * (sight.frontal[index] + 0.05) * sight.footprint[index]
+    found = sample(torch.cat([photo.radiance, photo.trust[None]]), sight.pixels)
+    return found[:, :3], found[:, 3] * (sight.frontal + 0.05) * sight.footprint
 
 
 def relative_distance(colors: torch.Tensor, center: torch.Tensor) -> torch.Tensor:

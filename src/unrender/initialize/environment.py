@@ -23,6 +23,8 @@ __all__ = ["empty_pixels", "environment_size", "fill_gaps", "seen_environment"]
 # A texel is about this many pixels wide. Finer would only store the parallax of what is not infinitely far.
 PIXELS_PER_TEXEL = 4
 NARROWEST, WIDEST = 64, 2048
+# Pixels closer than this part of the image's longer side to a point do not tell about the environment.
+MARGIN = 1 / 50
 
 
 def environment_size(cameras: Cameras, views: Sequence[int]) -> tuple[int, int]:
@@ -49,7 +51,7 @@ def seen_environment(
     height, width = size
     total, weight = torch.zeros(3, height * width), torch.zeros(height * width)
     for view in views:
-        empty = empty_pixels(look(surfels, capture.cameras, view).layers)
+        empty = far_from_points(empty_pixels(look(surfels, capture.cameras, view).layers))
         photo = radiance_photo(capture, view)
         u, v = texel_from_direction(capture.cameras.rays(view, pixel_centers(*empty.shape)[empty]))
         texel = (v * height).long().clamp(max=height - 1) * width + (u * width).long() % width
@@ -67,6 +69,13 @@ def empty_pixels(layers: Sequence[torch.Tensor]) -> torch.Tensor:
         rows, columns = torch.arange(height) >> level, torch.arange(width) >> level
         empty &= nearest.isinf()[rows[:, None], columns]
     return empty
+
+
+def far_from_points(empty: torch.Tensor) -> torch.Tensor:
+    """Pixels of ``empty`` [H, W] with nothing but empty ones around: a gap within an object shows no environment."""
+    reach = round(MARGIN * max(empty.shape))
+    covered = (~empty).float()[None, None]
+    return torch.nn.functional.max_pool2d(covered, 2 * reach + 1, stride=1, padding=reach)[0, 0] == 0
 
 
 def fill_gaps(total: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

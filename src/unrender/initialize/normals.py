@@ -64,7 +64,8 @@ def side_votes(
         towards = cameras.centers[view] - surfels.origin - surfels.position
         cosine = (torch.nn.functional.normalize(towards, dim=1).float() * surfels.normal).sum(dim=1)
         if seen_only:
-            cosine = cosine * look(either_way, cameras, view).visible
+            index = look(either_way, cameras, view).index
+            cosine = torch.zeros_like(cosine).index_copy(0, index, cosine[index])
         votes += cosine
         weights += cosine.abs()
     return votes, weights

@@ -19,6 +19,7 @@ from unrender.initialize.cleaning import distinct_points, sociable_points
 from unrender.initialize.colors import cloud_radiance, seen_radiance
 from unrender.initialize.densify import densify, neighbourhood_radius
 from unrender.initialize.environment import environment_size, seen_environment
+from unrender.initialize.filling import fill
 from unrender.initialize.normals import given_normals, oriented_normals, thin_directions
 from unrender.initialize.surfels import Surfels
 from unrender.scenes.points import PointScene
@@ -33,6 +34,7 @@ class PointSettings:
     ``count``: sparser clouds are densified to this many points, denser ones keep all of theirs; ``channels``: D >= 3.
     ``logarithmic``: store descriptors as logarithms; None: where the radiance range exceeds 1:400, as the paper does.
     ``environment_height``: half the map's width; None: about 4 pixels to the texel.
+    ``fill``: add points where the photos show surfaces that the cloud leaves out, see ``filling.py``.
     ``closeness``: points nearer than this part of the median spacing are one point; ``loneliness``: points whose
     neighbours are this many times farther than usual (as an angle from the nearest camera) are dropped.
     ``neighbours``, ``thickness``, ``agreement``: of normal estimation, see ``normals.py``.
@@ -43,6 +45,7 @@ class PointSettings:
     channels: int = 4
     logarithmic: bool | None = None
     environment_height: int | None = None
+    fill: bool = True
     closeness: float = 0.01
     loneliness: float = 30.0
     neighbours: int = 16
@@ -76,14 +79,16 @@ def points_from_capture(
     if not views:
         raise CaptureError("every view is held out", where=capture.root, do="hold out fewer views")
     cloud, notes = clean_surfels(capture, settings)
-    cloud, normal_note = with_normals(cloud, capture, settings)
-    surfels = densify(cloud, settings.count, settings.reach, generator)
+    filled = with_filling(cloud, capture, settings, generator)
+    facing, normal_note = with_normals(filled, capture, settings)
+    surfels = densify(facing, settings.count, settings.reach, generator)
     surfels = surfels.select(morton_order(surfels.position))
-    scene, look_notes = painted(surfels, capture, views, settings, generator)
-    grown = (
-        f"{len(cloud)} points densified to {len(surfels)}" if len(surfels) > len(cloud) else f"{len(cloud)} points kept"
+    scene, painting_notes = painted(surfels, capture, views, settings, generator)
+    growth_note = (
+        f"{len(cloud)} points kept, {len(filled) - len(cloud)} added where photos show surfaces without points, "
+        f"densified to {len(surfels)}"
     )
-    return scene, (*notes, normal_note, grown, *look_notes)
+    return scene, (*notes, growth_note, normal_note, *painting_notes)
 
 
 def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, tuple[str, ...]]:
@@ -121,13 +126,25 @@ def surfels_of(cloud: PointCloud) -> Surfels:
 
 
 def with_normals(surfels: Surfels, capture: Capture, settings: PointSettings) -> tuple[Surfels, str]:
-    """Normals as given; estimated and oriented where the cloud has none at all."""
-    if bool((surfels.normal != 0).any()):
-        return surfels, "normals taken from the cloud"
+    """Normals as given, and estimated and oriented where they are missing."""
+    missing = (surfels.normal == 0).all(dim=1, keepdim=True)
     thin = replace(surfels, normal=thin_directions(surfels.position, settings.neighbours, settings.thickness))
-    normal = oriented_normals(thin, capture.cameras, capture.train, settings.agreement)
-    share = float((normal != 0).any(dim=1).float().mean())
-    return replace(surfels, normal=normal), f"normals estimated for {share:.0%} of the points, the rest is never culled"
+    estimated = oriented_normals(thin, capture.cameras, capture.train, settings.agreement)
+    normal = torch.where(missing, estimated, surfels.normal)
+    given, known = 1 - float(missing.float().mean()), float((normal != 0).any(dim=1).float().mean())
+    note = f"normals: {given:.0%} given, {known - given:.0%} estimated, the rest unknown and never culled"
+    return replace(surfels, normal=normal), note
+
+
+def with_filling(surfels: Surfels, capture: Capture, settings: PointSettings, generator: torch.Generator) -> Surfels:
+    """``surfels`` and those of ``filling.py``: all, or so many at random that there are ``count`` together."""
+    room = settings.count - len(surfels)
+    if not settings.fill or room <= 0:
+        return surfels
+    filled = fill(surfels, capture, capture.train)
+    added = torch.arange(len(surfels), len(filled))
+    some = added[torch.randperm(len(added), generator=generator)[:room].sort().values]
+    return surfels.joined(filled.select(some))
 
 
 def painted(
