@@ -141,6 +141,7 @@ def test_exif_says_thirds_of_a_stop(tmp_path, photographed: tuple[Cameras, list[
         rounded = float(thirds(torch.tensor(ev, dtype=torch.float64)))
         Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif_of(rounded))
         said = read_ev100(tmp_path / "a.jpg")
+        assert said is not None
         assert said == pytest.approx(round(said * 3) / 3, abs=1e-6)
         assert abs(said - ev) <= 1 / 6 + 1e-6
 

@@ -80,9 +80,14 @@ def test_photos_are_the_recorded_truth(folder: Path):
 def test_missing_truth_and_bad_settings_are_refused(tmp_path: Path):
     with pytest.raises(CaptureError, match="no truth"):
         load_truth(tmp_path)
-    for wrong in ({"views": 1}, {"noise": -1.0}, {"ev_spread": float("nan")}, {"response": "sepia"}):
-        with pytest.raises(SettingsError):
-            RoomSettings(**wrong)
+    with pytest.raises(SettingsError, match="views"):
+        RoomSettings(views=1)
+    with pytest.raises(SettingsError, match="noise"):
+        RoomSettings(noise=-1.0)
+    with pytest.raises(SettingsError, match="ev_spread"):
+        RoomSettings(ev_spread=float("nan"))
+    with pytest.raises(SettingsError, match="sepia"):
+        RoomSettings(response="sepia")
 
 
 def test_cameras_stay_clear_of_walls_and_overlap():

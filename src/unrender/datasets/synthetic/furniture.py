@@ -78,7 +78,7 @@ def rug(palette: Palette) -> Piece:
 
 def coffee_table(palette: Palette, chance: torch.Generator) -> list[Piece]:
     """A round table on slanted legs, with a vase of flowers, a bowl of oranges, books and a cup."""
-    wood, x, y = palette.add("wood", *WALNUT, gloss=0.7), 2.42, 1.92
+    wood, x, y = palette.add("wood", *WALNUT, gloss=0.45), 2.42, 1.92
     base = [
         disk((x, y, 0.43), (0, 0, 1), 0.46, wood),
         disk((x, y, 0.40), (0, 0, -1), 0.45, wood),

@@ -32,43 +32,48 @@ class Geometry:
 
 def radiance_of(lit: LitRoom, cameras: Cameras, view: int) -> torch.Tensor:
     """Linear radiance of one view, [3, H, W] float32: the mean of 2 x 2 rays in each pixel."""
-    height, width = cameras.sizes[view].tolist()
-    fine = cameras.resize(torch.full((len(cameras), 2), 2.0, dtype=torch.float64), cameras.sizes * 2)
-    rays = fine.directions(view)
-    blur = float((rays[0, 0] - rays[0, -1]).norm()) / width
-    rows, columns = torch.arange(2 * height)[:, None] % 2, torch.arange(2 * width) % 2
-    phase = (rows * 2 + columns).flatten()
-    parts = chunks(cameras.centers[view].float(), rays.reshape(-1, 3), phase)
-    radiance = torch.cat([radiance_along(lit, *part, blur) for part in parts])
-    return radiance.reshape(height, 2, width, 2, 3).mean((1, 3)).permute(2, 0, 1).contiguous()
+    eye, ahead = cameras.centers[view], cameras.camera_from_world[view, 2, :3]
+    blur = 1 / float(cameras.project(view, (eye + ahead)[None]).magnification)
+    parts = []
+    for rays in bands(cameras, view, 2):
+        rows, columns = (torch.arange(extent) % 2 for extent in rays.shape[:2])
+        phase = (rows[:, None] * 2 + columns).flatten()
+        directions = rays.reshape(-1, 3)
+        radiance = radiance_along(lit, eye.float().expand_as(directions), directions, phase, blur)
+        parts.append(radiance.reshape(len(rows) // 2, 2, len(columns) // 2, 2, 3).mean((1, 3)))
+    return torch.cat(parts).permute(2, 0, 1).contiguous()
 
 
 def geometry_of(lit: LitRoom, cameras: Cameras, view: int) -> Geometry:
     """Depth and normals of one view."""
-    height, width = cameras.sizes[view].tolist()
-    rays = cameras.directions(view).reshape(-1, 3)
-    distances, normals = [], []
-    for origins, directions, _ in chunks(cameras.centers[view].float(), rays, torch.zeros(len(rays))):
+    eye, ahead = cameras.centers[view].float(), cameras.camera_from_world[view, 2, :3].float()
+    depths, distances, normals = [], [], []
+    for rays in bands(cameras, view, 1):
+        directions = rays.reshape(-1, 3)
+        origins = eye.expand_as(directions)
         hits = lit.room.shapes.cast(origins, directions)
         met = (hits.shape >= 0).nonzero()[:, 0]
-        normal = torch.zeros(len(directions), 3)
-        normal[met] = lit.room.shapes.surface(
-            origins[met], directions[met], Hits(hits.distance[met], hits.shape[met])
-        ).normal
-        distances.append(hits.distance)
-        normals.append(normal)
-    distance = torch.cat(distances)
-    depth = distance * (rays @ cameras.camera_from_world[view, 2, :3].float())
-    normal = torch.cat(normals).T.reshape(3, height, width).contiguous()
-    return Geometry(depth.view(height, width), distance.view(height, width), normal)
+        found = Hits(hits.distance[met], hits.shape[met])
+        normal = torch.zeros_like(directions)
+        normal[met] = lit.room.shapes.surface(origins[met], directions[met], found).normal
+        depths.append((hits.distance * (directions @ ahead)).view(rays.shape[:2]))
+        distances.append(hits.distance.view(rays.shape[:2]))
+        normals.append(normal.view(rays.shape))
+    return Geometry(torch.cat(depths), torch.cat(distances), torch.cat(normals).permute(2, 0, 1).contiguous())
 
 
-def chunks(
-    center: torch.Tensor, rays: torch.Tensor, phase: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Starts, directions and phases of up to ``CHUNK`` rays at a time."""
-    for part in torch.arange(len(rays)).split(CHUNK):
-        yield center.expand(len(part), 3), rays[part], phase[part]
+def bands(cameras: Cameras, view: int, fineness: int) -> Iterator[torch.Tensor]:
+    """Directions [fineness rows, fineness W, 3] of a view from top to bottom, about ``CHUNK`` at a time.
+
+    There are ``fineness`` x ``fineness`` of them in each pixel.
+    """
+    height, width = cameras.sizes[view].tolist()
+    one = cameras.select([view])
+    fine = one.resize(torch.full((1, 2), float(fineness), dtype=torch.float64), one.sizes * fineness)
+    step = max(1, CHUNK // (fineness * fineness * width))
+    for top in range(0, height, step):
+        size = (fineness * min(step, height - top), fineness * width)
+        yield fine.crop(torch.tensor([[0.0, fineness * top]], dtype=torch.float64), size).directions(0)
 
 
 def radiance_along(
