@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.csgraph
 import scipy.sparse.linalg
 import torch
 
@@ -120,7 +119,8 @@ def stiffness_matrix(image: torch.Tensor) -> scipy.sparse.csr_matrix:
     difference = (colors[first] - colors[second]).square().sum(dim=1)
     strength = (STIFFNESS * (torch.exp(-difference / (2 * EDGE**2)) + LEAK)).numpy()
     graph = scipy.sparse.coo_matrix((strength, (first.numpy(), second.numpy())), shape=(height * width,) * 2)
-    return scipy.sparse.csgraph.laplacian(graph + graph.T).tocsr()
+    both_ways = (graph + graph.T).tocsr()
+    return scipy.sparse.diags(np.asarray(both_ways.sum(axis=1)).ravel()).tocsr() - both_ways
 
 
 def open_cells(surfels: Surfels, cameras: Cameras, relief: Relief) -> Surfels:
