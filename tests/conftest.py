@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from unrender.cameras.camera import Cameras
 from jaxtyping import install_import_hook
 
 install_import_hook("unrender", "shape_checks.check_stated")  # must precede the first import of ours
@@ -48,27 +52,43 @@ def tiny_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A COLMAP folder of 9 JPEGs, 64 x 48, of a painted wall, with EXIF half a stop apart. Not to be written to."""
     from PIL import Image
 
-    from unrender.cameras.camera import Cameras, pixel_centers
-    from unrender.cameras.lens import make_lens
-    from unrender.cameras.sensor import Sensor
+    from unrender.cameras.camera import pixel_centers
     from unrender.datasets.clouds import PointCloud
     from unrender.datasets.colmap import write_colmap
-    from unrender.geometry.transforms import look_at
     from unrender.images.exif import exif_bytes
 
-    def paint(places: torch.Tensor) -> torch.Tensor:
-        """Radiance [..., 3] of the wall z = 0 at ``places`` [..., 2]."""
-        waves = torch.stack(
-            [torch.sin(3 * places[..., 0]), torch.cos(2 * places[..., 1]), torch.sin(places.sum(-1) * 5)], -1
-        )
-        return 0.25 * torch.exp(0.8 * waves.float())
-
-    folder, views = tmp_path_factory.mktemp("tiny"), 9
+    folder, cameras = tmp_path_factory.mktemp("tiny"), _cameras_before_a_wall(views=9)
     (folder / "images").mkdir()
+    for view, eye in enumerate(cameras.centers):
+        rays = cameras.rays(view, pixel_centers(48, 64).reshape(-1, 2)).double()
+        places = (eye - rays * (eye[2] / rays[:, 2:]))[:, :2]
+        photo = cameras.select([view]).record(_paint(places).T.reshape(1, 3, 48, 64))[0]
+        pixels = (photo * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+        exif = exif_bytes(1.0, 2.0 ** -float(cameras.sensor.exposure[view]), 100)
+        Image.fromarray(pixels).save(folder / "images" / f"photo_{view}.jpg", quality=95, exif=exif)
+    places = torch.rand(1500, 2, generator=torch.Generator().manual_seed(0)).double() * 4 - 2
+    cloud = PointCloud(torch.nn.functional.pad(places, (0, 1)), _paint(places).clamp(0, 1) ** 0.45)
+    write_colmap(folder / "sparse" / "0", [f"photo_{view}.jpg" for view in range(9)], cameras, cloud)
+    return folder
+
+
+def _paint(places: torch.Tensor) -> torch.Tensor:
+    """Radiance [N, 3] of the wall z = 0 at ``places`` [N, 2]."""
+    x, y = places.float().unbind(-1)
+    return 0.25 * torch.exp(0.8 * torch.stack([torch.sin(3 * x), torch.cos(2 * y), torch.sin(5 * (x + y))], -1))
+
+
+def _cameras_before_a_wall(views: int) -> Cameras:
+    """Views in an arc before the wall, looking at its middle."""
+    from unrender.cameras.camera import Cameras
+    from unrender.cameras.lens import make_lens
+    from unrender.cameras.sensor import Sensor
+    from unrender.geometry.transforms import look_at
+
     along = torch.linspace(-0.8, 0.8, views, dtype=torch.float64)
     eyes = torch.stack([along, 0.2 * torch.cos(5 * along), torch.full_like(along, -2.0)], dim=1)
-    cameras = Cameras(
-        camera_from_world=look_at(eyes, torch.zeros(3, dtype=torch.float64), torch.tensor([0.0, -1.0, 0.0]).double()),
+    return Cameras(
+        camera_from_world=look_at(eyes, (0.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
         camera_index=torch.zeros(views, dtype=torch.int64),
         lenses=(make_lens("PINHOLE", 64, 48, [50.0, 50.0, 32.0, 24.0]),),
         pixel_scale=torch.ones(views, 2, dtype=torch.float64),
@@ -76,15 +96,3 @@ def tiny_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sizes=torch.tensor([[48, 64]]).expand(views, 2),
         sensor=Sensor.start(5.0 + 0.5 * (torch.arange(views) % 3)),
     )
-    for view in range(views):
-        rays = cameras.rays(view, pixel_centers(48, 64).reshape(-1, 2)).double()
-        places = (eyes[view] - rays * (eyes[view, 2] / rays[:, 2:]))[:, :2]
-        photo = cameras.select([view]).record(paint(places).T.reshape(1, 3, 48, 64))[0]
-        exif = exif_bytes(1.0, 2.0 ** -float(cameras.sensor.exposure[view]), 100)
-        pixels = (photo * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-        Image.fromarray(pixels).save(folder / "images" / f"photo_{view}.jpg", quality=95, exif=exif)
-    places = torch.rand(1500, 2, generator=torch.Generator().manual_seed(0)).double() * 4 - 2
-    positions = torch.cat([places, torch.zeros(1500, 1).double()], dim=1)
-    cloud = PointCloud(positions, paint(places).clamp(0, 1) ** 0.45)
-    write_colmap(folder / "sparse" / "0", [f"photo_{view}.jpg" for view in range(views)], cameras, cloud)
-    return folder

@@ -21,6 +21,13 @@ def logged(run):
     return [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
 
 
+def end_of(messages):
+    """The last message, which says how a fit ended."""
+    *_, last = messages
+    assert isinstance(last, Finished)
+    return last
+
+
 def test_a_run_says_all_it_was_made_from(run, tiny_capture, small):
     again = Run.open(run.folder)
     assert again.settings == small
@@ -57,7 +64,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(run, tiny_capture, small, t
     for stop in stops:
         taken = iter(range(stop - _done(other), -1, -1))
         next(taken)
-        last = list(Run.open(other.folder).fit(stop=lambda taken=taken: next(taken) == 0))[-1]
+        last = end_of(Run.open(other.folder).fit(stop=lambda taken=taken: next(taken) == 0))
         assert last == Finished(stop, last.elapsed, interrupted=True)
     list(Run.open(other.folder).fit())
     assert other.checkpoint_path.read_bytes() == run.checkpoint_path.read_bytes()
@@ -68,8 +75,8 @@ def _done(run):
 
 
 def test_elapsed_time_goes_on_after_a_resume(run):
-    first = list(run.fit(stop=lambda: True))[-1]
-    last = list(Run.open(run.folder).fit())[-1]
+    first = end_of(run.fit(stop=lambda: True))
+    last = end_of(Run.open(run.folder).fit())
     assert last.elapsed > first.elapsed > 0
 
 
@@ -77,9 +84,9 @@ def test_a_damaged_log_does_not_stop_a_resume(run):
     list(run.fit(stop=lambda: True))
     with (run.folder / "log.jsonl").open("a") as log:
         log.write('{"type": "Stepped", "st')
-    assert list(Run.open(run.folder).fit())[-1].step == 6
+    assert end_of(Run.open(run.folder).fit()).step == 6
     (run.folder / "log.jsonl").unlink()
-    assert list(Run.open(run.folder).fit())[-1].step == 6
+    assert end_of(Run.open(run.folder).fit()).step == 6
 
 
 def test_a_model_needs_neither_capture_nor_initialisation(tiny_capture, small, tmp_path):
@@ -94,7 +101,7 @@ def test_a_model_needs_neither_capture_nor_initialisation(tiny_capture, small, t
 def test_the_end_of_a_run_can_be_moved(run):
     list(run.fit())
     run.extend(steps=8)
-    assert list(Run.open(run.folder).fit())[-1].step == 8
+    assert end_of(Run.open(run.folder).fit()).step == 8
 
 
 def test_a_run_is_never_overwritten(run, tiny_capture, small):

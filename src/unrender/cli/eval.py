@@ -47,7 +47,7 @@ class EvalVerb:
 def print_scores(run: Run, evaluation: Evaluation, session: Session, *, images: bool = False) -> None:
     """The result of a fit or an evaluation on stdout: a table, or ``eval.json`` with ``--json``."""
     if session.json:
-        print_result(json.dumps(json.loads(run.scores_path.read_text(encoding="utf-8"))))
+        print_result(json.dumps(run.load_scores()))
         return
     print_result(score_table(evaluation, images=images), f"pictures in {run.pictures_folder}")
 

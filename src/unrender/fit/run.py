@@ -158,6 +158,13 @@ class Run:
         """The model as the newest checkpoint holds it. Raises RunError like ``load_checkpoint``."""
         return self.load_checkpoint().load_model()
 
+    def load_scores(self) -> dict[str, Any]:
+        """What ``eval.json`` holds; see ``Evaluation.table``. Raises RunError when the run was never evaluated."""
+        try:
+            return json.loads(self.scores_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"no scores ({error})", where=self.scores_path, do="run `unrender eval`") from None
+
     def fit(self, stop: Callable[[], bool] | None = None) -> Iterator[Message]:
         """Fit from where the run stands to its end, or until ``stop()`` is true; logs, saves and yields every message.
 

@@ -1,0 +1,70 @@
+"""The demo in small: the whole path, its table and the pictures it leaves."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from unrender.cli import demo
+from unrender.cli.progress import ProgressView
+from unrender.cli.session import Session
+from unrender.fit.run import Run
+from unrender.fit.settings_file import read_settings
+
+
+@pytest.fixture(scope="module")
+def made(unrender, small, tmp_path_factory):
+    """A demo of 6 views with a coarsely lit room, and what it said."""
+    room, folder = demo.room_settings, tmp_path_factory.mktemp("demo") / "demo"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "room_settings", lambda *given: replace(room(*given), texel=0.2, points=2000))
+        patch.setattr(
+            demo, "fit_settings", lambda _, steps, seed: replace(read_settings(small), steps=steps, seed=seed)
+        )
+        said = unrender("demo", "-o", folder, "--views", 6, "--width", 48, "--steps", 3, "--threads", 1)
+    assert said.status == 0, said.err
+    return folder, said
+
+
+def test_it_prints_the_table_and_where_to_look(made):
+    folder, said = made
+    for words in ("before", "after", "PSNR [dB], EXIF exposure", "exposure error, mean [stops]", "response error"):
+        assert words in said.out
+    *_, last = said.out.splitlines()
+    assert last.endswith(f"unrender render {folder}/run --path orbit --tonemap filmic -o {folder}/orbit")
+    assert all(str(folder / name) in last for name in ("contact.png", "photometry.png", "flight.webp"))
+    assert "photographing 100 %" in said.err
+
+
+def test_it_leaves_pictures_and_an_ordinary_run(made):
+    folder, _ = made
+    sizes = {}
+    for name in ("contact.png", "photometry.png", "flight.webp"):
+        with Image.open(folder / name) as picture:
+            sizes[name] = (picture.width, getattr(picture, "n_frames", 1))
+    assert sizes == {"contact.png": (3 * 48, 1), "photometry.png": (1120, 1), "flight.webp": (48, 24)}
+    assert len(list((folder / "flight").glob("*.png"))) == 24
+    assert len(json.loads((folder / "run" / "eval.json").read_text())["images"]) == 1
+
+
+def test_the_result_as_json(made, capsys):
+    folder, _ = made
+    verb = demo.DemoVerb(session=Session(json=True, quiet=True))
+    with ProgressView(quiet=True) as view:
+        verb._show(folder, Run.open(folder / "run"), view)
+    said = capsys.readouterr()
+    assert said.err == ""
+    result = json.loads(said.out)
+    assert result["ours"]["exif"] == json.loads((folder / "run" / "eval.json").read_text())["test"]
+    assert set(result["floor"]["fitted"]) == {"psnr", "ssim", "flip"}
+    assert {"before", "after"} == set(result["errors"]["response error, largest"])
+
+
+def test_what_exists_is_left_alone(tmp_path):
+    (tmp_path / "demo").mkdir()
+    assert demo._free_folder(tmp_path / "demo") == tmp_path / "demo"
+    (tmp_path / "demo" / "mine").touch()
+    (tmp_path / "demo-2").touch()
+    assert demo._free_folder(tmp_path / "demo") == tmp_path / "demo-3"
+    assert demo._free_folder(tmp_path / "new" / "demo") == tmp_path / "new" / "demo"

@@ -1,0 +1,122 @@
+"""Every verb from end to end on a tiny capture: what it writes, what it says where, and its exit status."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from unrender.fit.run import Run
+from unrender.images.io import read_exr, read_photo
+
+
+def test_fit_prints_the_table_and_nothing_else(fitted):
+    run, said = fitted
+    assert said.status == 0
+    assert "2 held-out photos, 64 x 48" in said.out
+    assert "exif" in said.out
+    assert "fitted" in said.out
+    assert "step" not in said.out
+    assert "fitting 100 %  step 6" in said.err
+    assert "scoring 100 %" in said.err
+    assert sorted(path.name for path in run.iterdir()) == [
+        "capture.toml",
+        "checkpoint.safetensors",
+        "eval",
+        "eval.json",
+        "log.jsonl",
+        "settings.toml",
+    ]
+
+
+def test_eval_writes_the_same_scores_again(unrender, fitted, tmp_path):
+    run = shutil.copytree(fitted[0], tmp_path / "run")
+    (run / "eval.json").unlink()
+    said = unrender("eval", run)
+    assert said.status == 0
+    assert "photo_0.jpg" in said.out
+    assert (run / "eval.json").read_bytes() == (fitted[0] / "eval.json").read_bytes()
+    assert {path.name for path in (run / "eval").iterdir()} == {"photo_0.png", "photo_8.png"}
+
+
+def test_eval_json_has_the_promised_keys(fitted):
+    table = json.loads((fitted[0] / "eval.json").read_text())
+    assert set(table) == {"test", "images", "fitted_exposure", "definition", "seconds", "width", "height"}
+    assert set(table["test"]) == set(table["fitted_exposure"]) == {"psnr", "ssim", "flip"}
+    assert [set(image) for image in table["images"]] == [{"name", "psnr", "ssim", "flip"}] * 2
+    assert table["test"]["psnr"] == pytest.approx(sum(image["psnr"] for image in table["images"]) / 2)
+    assert table["seconds"] > 0
+
+
+def test_json_and_quiet_mean_the_same_everywhere(unrender, fitted, tmp_path):
+    for arguments in (("eval", shutil.copytree(fitted[0], tmp_path / "run")), ("render", fitted[0], "-o", tmp_path)):
+        said = unrender(*arguments, "--json", "--quiet")
+        assert said.status == 0
+        assert said.err == ""
+        assert json.loads(said.out)
+
+
+def test_a_run_without_held_out_photos_says_so(unrender, tiny_capture, small, tmp_path):
+    said = unrender("fit", tiny_capture, "-o", tmp_path / "r", "--config", small, "--steps", 1, "--test-every", 0)
+    assert said.status == 0
+    assert "nothing to score" in said.out
+
+
+def test_resume_moves_the_end_and_begins_what_never_began(unrender, tiny_capture, small, tmp_path):
+    command = ("fit", tiny_capture, "-o", tmp_path / "run", "--config", small, "--resume")
+    assert unrender(*command, "--steps", 2).status == 0
+    assert Run.open(tmp_path / "run").load_checkpoint().step == 2
+    said = unrender(*command, "--steps", 4)
+    assert said.status == 0
+    assert "resumed after step 2" in said.err
+    assert Run.open(tmp_path / "run").load_checkpoint().step == 4
+
+
+@pytest.mark.parametrize("tonemap", ["sensor", "linear", "gamma", "reinhard", "filmic"])
+def test_render_held_out_views(unrender, fitted, tmp_path, tonemap):
+    said = unrender("render", fitted[0], "-o", tmp_path, "--tonemap", tonemap)
+    assert said.out == f"2 pictures ({tonemap}) in {tmp_path}\n"
+    assert read_photo(tmp_path / "photo_8.png").shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("path", ["orbit", "interpolate"])
+def test_render_a_flight(unrender, fitted, tmp_path, path):
+    options = ("--path", path, "--frames", 3, "--width", 32, "--up", 0, -1, 0)
+    assert unrender("render", fitted[0], "-o", tmp_path / "new" / "folder", *options).status == 0
+    frames = sorted((tmp_path / "new" / "folder").iterdir())
+    assert [frame.name for frame in frames] == [f"frame_{index:04d}.png" for index in range(3)]
+    assert read_photo(frames[0]).shape == (24, 32, 3)
+
+
+def test_exr_is_the_models_radiance(unrender, fitted, tmp_path):
+    assert unrender("render", fitted[0], "-o", tmp_path, "--exr").status == 0
+    model = Run.open(fitted[0]).load_model()
+    with torch.no_grad():
+        radiance = model.radiance(model.cameras.select([8]))[0].permute(1, 2, 0)
+    assert torch.equal(read_exr(tmp_path / "photo_8.exr"), radiance)
+
+
+def test_a_higher_ev_is_darker(unrender, fitted, tmp_path):
+    means = []
+    for ev in (-1, 0, 1):
+        assert unrender("render", fitted[0], "-o", tmp_path, "--path", "train", "--ev", ev).status == 0
+        means.append(float(read_photo(tmp_path / "photo_3.png").float().mean()))
+    assert means[0] > means[1] > means[2]
+
+
+def test_render_train_looks_like_the_fitted_photo(unrender, fitted, tmp_path):
+    unrender("render", fitted[0], "-o", tmp_path, "--path", "train")
+    model = Run.open(fitted[0]).load_model()
+    image = (model.image(model.cameras.select([3]))[0] * 255).round().byte().permute(1, 2, 0)
+    assert torch.equal(read_photo(tmp_path / "photo_3.png"), image)
+
+
+def test_version_and_help(unrender):
+    import unrender as package
+
+    assert unrender("--version").out == f"unrender {package.__version__}\n"
+    for arguments in ((), ("--help",), ("fit", "--help"), ("render", "--help"), ("eval", "--help"), ("demo", "--help")):
+        said = unrender(*arguments)
+        assert said.status == 0
+        assert "unrender" in said.out
+        assert said.err == ""
