@@ -79,7 +79,7 @@ def test_whole_network_gradient_is_that_of_finite_differences(settings):
     layers = tuple(layer.double().requires_grad_() for layer in layers_for(settings, 5, 6))
     # __call__ promises float32, so the law is checked on the network inside it
     network = shader._network
-    assert torch.autograd.gradcheck(lambda *x: network.final(network(x)), layers, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda *x: network.final(network(x).movedim(1, -1)), layers, fast_mode=True)
 
 
 def test_halving_then_doubling_a_ramp_moves_nothing():

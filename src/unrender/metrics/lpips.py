@@ -38,8 +38,10 @@ def lpips(image: torch.Tensor, reference: torch.Tensor, weights: Path | str) -> 
 def _network(path: str) -> Any:
     try:
         package = importlib.import_module("lpips")
-    except ImportError as error:
-        raise UnrenderError("LPIPS needs the lpips package", do="pip install lpips") from error
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that was built for another torch
+        raise UnrenderError(
+            "LPIPS needs the lpips package and the torchvision that fits torch", do="pip install lpips torchvision"
+        ) from error
     if not Path(path).is_file():
         raise UnrenderError(
             "no LPIPS weights here", where=path, do='save lpips.LPIPS(net="alex").state_dict() there once'

@@ -23,7 +23,7 @@ class Decoder(nn.Module):
         outputs = [width] * (levels - 2) + [carried]
         self.start = GatedConv(channels, width)
         self.steps = nn.ModuleList(GatedConv(carried + channels, output) for output in outputs[: levels - 1])
-        self.final = nn.Conv2d(carried + channels if levels > 1 else carried, 3, 1)
+        self.final = nn.Linear(carried + channels if levels > 1 else carried, 3)
 
     def forward(self, layers: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The feature maps of the finest layer, for ``final``."""

@@ -27,7 +27,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(GatedConv(fine, coarse - channels) for fine, coarse in steps)
         self.up = nn.ModuleList(GatedConv(coarse, fine, elu=False) for fine, coarse in steps)
         self.merge = nn.ModuleList(GatedConv(2 * fine, fine) for fine, _ in steps)
-        self.final = nn.Conv2d(widths[0], 3, 1)
+        self.final = nn.Linear(widths[0], 3)
 
     def forward(self, layers: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The feature maps of the finest layer, for ``final``."""
