@@ -19,8 +19,9 @@ from unrender.initialize.cleaning import distinct_points, sociable_points
 from unrender.initialize.colors import cloud_radiance, seen_radiance
 from unrender.initialize.densify import densify, neighbourhood_radius
 from unrender.initialize.environment import environment_size, seen_environment
-from unrender.initialize.filling import fill
+from unrender.initialize.fusion import fuse
 from unrender.initialize.normals import given_normals, oriented_normals, thin_directions
+from unrender.initialize.stereo import bare_share, depth_maps
 from unrender.initialize.surfels import Surfels
 from unrender.scenes.points import PointScene
 
@@ -34,7 +35,8 @@ class PointSettings:
     ``count``: sparser clouds are densified to this many points, denser ones keep all of theirs; ``channels``: D >= 3.
     ``logarithmic``: store descriptors as logarithms; None: where the radiance range exceeds 1:400, as the paper does.
     ``environment_height``: half the map's width; None: about 4 pixels to the texel.
-    ``fill``: add points where the photos show surfaces that the cloud leaves out, see ``filling.py``.
+    ``stereo``: add up to ``count`` points from depth maps of the photos, see ``stereo.py``; None: where the cloud
+    leaves more than ``BARE`` of what the photos show without a point.
     ``closeness``: points nearer than this part of the median spacing are one point; ``loneliness``: points whose
     neighbours are this many times farther than usual (as an angle from the nearest camera) are dropped.
     ``neighbours``, ``thickness``, ``agreement``: of normal estimation, see ``normals.py``.
@@ -45,7 +47,7 @@ class PointSettings:
     channels: int = 4
     logarithmic: bool | None = None
     environment_height: int | None = None
-    fill: bool = True
+    stereo: bool | None = None
     closeness: float = 0.01
     loneliness: float = 30.0
     neighbours: int = 16
@@ -62,6 +64,7 @@ class PointSettings:
 
 FEWEST_POINTS = 5
 LARGEST_LINEAR_RANGE = 400.0
+BARE = 0.2
 
 
 @torch.no_grad()
@@ -79,16 +82,12 @@ def points_from_capture(
     if not views:
         raise CaptureError("every view is held out", where=capture.root, do="hold out fewer views")
     cloud, notes = clean_surfels(capture, settings)
-    filled = with_filling(cloud, capture, settings, generator)
-    facing, normal_note = with_normals(filled, capture, settings)
+    dense, stereo_note = with_stereo(cloud, capture, settings, generator)
+    facing, normal_note = with_normals(dense, capture, settings)
     surfels = densify(facing, settings.count, settings.reach, generator)
     surfels = surfels.select(morton_order(surfels.position))
     scene, painting_notes = painted(surfels, capture, views, settings, generator)
-    growth_note = (
-        f"{len(cloud)} points kept, {len(filled) - len(cloud)} added where photos show surfaces without points, "
-        f"densified to {len(surfels)}"
-    )
-    return scene, (*notes, growth_note, normal_note, *painting_notes)
+    return scene, (*notes, stereo_note, normal_note, f"{len(surfels)} points in all", *painting_notes)
 
 
 def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, tuple[str, ...]]:
@@ -136,15 +135,20 @@ def with_normals(surfels: Surfels, capture: Capture, settings: PointSettings) ->
     return replace(surfels, normal=normal), note
 
 
-def with_filling(surfels: Surfels, capture: Capture, settings: PointSettings, generator: torch.Generator) -> Surfels:
-    """``surfels`` and those of ``filling.py``: all, or so many at random that there are ``count`` together."""
-    room = settings.count - len(surfels)
-    if not settings.fill or room <= 0:
-        return surfels
-    filled = fill(surfels, capture, capture.train)
-    added = torch.arange(len(surfels), len(filled))
-    some = added[torch.randperm(len(added), generator=generator)[:room].sort().values]
-    return surfels.joined(filled.select(some))
+def with_stereo(
+    surfels: Surfels, capture: Capture, settings: PointSettings, generator: torch.Generator
+) -> tuple[Surfels, str]:
+    """``surfels`` and, where wanted, those that depth maps of the training photos add; and what was done, in words."""
+    bare = bare_share(surfels, capture, capture.train)
+    wanted = bare > BARE if settings.stereo is None else settings.stereo
+    said = f"the {len(surfels)} points leave {bare:.0%} of the photos bare"
+    if not wanted:
+        return surfels, f"{said}, no stereo"
+    found = fuse(depth_maps(surfels, capture, capture.train), capture.cameras, surfels.origin)
+    if len(found) > settings.count:
+        found = found.select(torch.randperm(len(found), generator=generator)[: settings.count].sort().values)
+    both = surfels.joined(found)
+    return replace(both, radius=neighbourhood_radius(both.position)), f"{said}, stereo adds {len(found)}"
 
 
 def painted(

@@ -25,8 +25,9 @@ from unrender.initialize.photos import radiance_photo
 from unrender.initialize.semiglobal import aggregate, cheapest
 from unrender.initialize.sight import Sight, look
 from unrender.initialize.surfels import Surfels
+from unrender.kernels.rasterize_points.reference import nearest_depth
 
-__all__ = ["DepthMap", "depth_maps"]
+__all__ = ["DepthMap", "bare_share", "depth_maps"]
 
 # A depth map has at most so many cells along its longer side, and so many depths to choose from.
 CELLS, DEPTHS = 128, 64
@@ -70,12 +71,26 @@ class _Picture:
 
 
 @torch.no_grad()
+def bare_share(surfels: Surfels, capture: Capture, views: Sequence[int]) -> float:
+    """Share of the cells of depth maps in which no surfel lies, over some ``views``; 0 is a cloud that covers all."""
+    some = list(views[:: max(1, math.ceil(len(views) / 16))])
+    level, empty = _level(capture.cameras, some), []
+    for view in some:
+        projection = capture.cameras.project(view, surfels.position, surfels.origin)
+        size = (int(capture.cameras.sizes[view, 0]), int(capture.cameras.sizes[view, 1]))
+        empty.append(
+            nearest_depth(projection.pixels, projection.depth, projection.inside, size, level).isinf().flatten()
+        )
+    return float(torch.cat(empty).float().mean())
+
+
+@torch.no_grad()
 def depth_maps(surfels: Surfels, capture: Capture, views: Sequence[int]) -> list[DepthMap]:
     """Depth maps of up to ``MOST_VIEWS`` of ``views``; views that see no point of ``surfels`` get none."""
     chosen = list(views[:: max(1, math.ceil(len(views) / MOST_VIEWS))])
     cameras = capture.cameras
     sights = {view: sight for view in chosen if len((sight := look(surfels, cameras, view)).index) > 0}
-    level = max(0, math.ceil(math.log2(int(cameras.sizes[chosen].max()) / CELLS)))
+    level = _level(cameras, chosen)
     pictures = {view: _picture(capture, view, level) for view in sights}
     partners = partners_of(surfels, cameras, sights)
     maps = []
@@ -178,6 +193,10 @@ def _differences(
     found = found[:3].reshape(3, len(inverse_depths), -1)
     difference = (found - pictures[view].color.reshape(3, 1, -1)).abs().mean(dim=0).clamp(max=WORST)
     return torch.where(seen.reshape(difference.shape), difference, torch.inf)
+
+
+def _level(cameras: Cameras, views: Sequence[int]) -> int:
+    return max(0, math.ceil(math.log2(int(cameras.sizes[list(views)].max()) / CELLS)))
 
 
 def _picture(capture: Capture, view: int, level: int) -> _Picture:
