@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
     from unrender.cameras.camera import Cameras
-from jaxtyping import install_import_hook
 
 install_import_hook("unrender", "shape_checks.check_stated")  # must precede the first import of ours
 

@@ -170,8 +170,9 @@ class Run:
 
         A checkpoint is written every ``checkpoint_every`` seconds and before ``Finished``.
         """
-        fit, notes = self._ready_fit()
         with (self.folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
+            yield _logged(Note(f"reading {self.source.folder}"), log)
+            fit, notes = self._ready_fit()
             for text in notes:
                 yield _logged(Note(text), log)
             saved = time.monotonic()
