@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure() -> None:
-    """Compute in one thread: the tests are small, run side by side, and give the same bits on every machine."""
+    """One thread and fixed examples: the tests are small, run side by side, and say the same on every machine."""
     torch.set_num_threads(1)
+    settings.register_profile("house", deadline=None, derandomize=True)
+    settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 SOURCE_LINES = 400
 TEST_LINES = 500
-FILE_LINES = {"src": SOURCE_LINES, "tools": SOURCE_LINES, "examples": SOURCE_LINES, "tests": TEST_LINES}
+FILE_LINES = {**dict.fromkeys(("src", "tools", "examples", "benchmarks"), SOURCE_LINES), "tests": TEST_LINES}
 FUNCTION_LINES = 40
 PARAMETERS = 10
 
