@@ -2,8 +2,8 @@
 
     python benchmarks/step_split.py CAPTURE --width 448 --steps 10
 
-The step is the one of ``fit.fit`` taken apart: the backward pass is run stage by stage from detached copies, which gives
-the same gradients. Medians over ``--steps`` steps after three that are not counted.
+The step is the one of ``fit.fit`` taken apart: the backward pass is run stage by stage from detached copies, which
+gives the same gradients. Medians over ``--steps`` steps after three that are not counted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,8 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, stage: str):
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count what happens inside towards ``stage``."""
         began = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
@@ -67,18 +69,18 @@ def step(fit: Fit) -> dict[str, float]:
         loss = loss + settings.response_prior * model.cameras.sensor.response_smoothness()
         loss.backward()
     with watch("network"):
-        radiance.backward(arrived.grad)
+        torch.autograd.backward([radiance], [arrived.grad])
     with watch("rasteriser"):
         torch.autograd.backward(frame.features or (), [layer.grad for layer in features])
     with watch("optimiser"):
-        fit.optimizer.step(lambda name: 1.0)
+        fit.optimizer.step(lambda _: 1.0)
     fit.step += 1
     return watch.seconds
 
 
 def main() -> None:
     """Print a table and, with --json, write the medians."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("capture", type=Path)
     parser.add_argument("--width", type=int, default=448)
     parser.add_argument("--steps", type=int, default=10)

@@ -17,11 +17,10 @@ SMALL = """
 size = 32
 [points]
 count = 2000
-[raster]
-layers = 2
 [network]
 levels = 2
 width = 8
+precision = "float32"
 """
 
 

@@ -64,7 +64,7 @@ def small(tmp_path: Path, names: tuple[str, ...], cameras: Cameras, cloud: Point
     for view, name in enumerate(names):
         path = tmp_path / "capture" / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        exif = {} if name.endswith(".png") else {"exif": exif_bytes(2, 0.25, 100)}
-        Image.new("RGB", (WIDTH, HEIGHT), (40 * view, 100, 200)).save(path, **exif)
+        exif = b"" if name.endswith(".png") else exif_bytes(2, 0.25, 100)
+        Image.new("RGB", (WIDTH, HEIGHT), (40 * view, 100, 200)).save(path, exif=exif)
     write_colmap(tmp_path / "capture" / "sparse" / "0", names, cameras, cloud, binary=True)
     return tmp_path / "capture"

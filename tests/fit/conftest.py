@@ -6,7 +6,6 @@ import pytest
 
 from unrender.fit.settings import CropSettings, FitSettings
 from unrender.initialize.points import PointSettings
-from unrender.render.settings import PointRasterSettings
 from unrender.render.shade.settings import DecoderSettings
 
 
@@ -17,6 +16,5 @@ def small() -> FitSettings:
         steps=6,
         crop=CropSettings(size=32),
         points=PointSettings(count=2000),
-        raster=PointRasterSettings(layers=2),
-        network=DecoderSettings(levels=2, width=8),
+        network=DecoderSettings(levels=2, width=8, precision="float32"),
     )

@@ -1,5 +1,7 @@
 """Step sizes by dotted name, gauges put back, and state that resumes exactly."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -38,8 +40,8 @@ def quadratic(values):
 def test_parameters_without_a_rate_or_with_factor_zero_stay():
     parameters, descend = quadratic({"a.x": [0.0], "b.x": [0.0], "c.x": [0.0]})
     descend(Optimizer(parameters, {"a": 0.1, "b": 0.1}), 5, lambda name: float(name != "b.x"))
-    assert float(parameters[0].raw) > 0.1
-    assert float(parameters[1].raw) == 0.0
+    assert float(parameters[0].raw.detach()) > 0.1
+    assert float(parameters[1].raw.detach()) == 0.0
     assert float(parameters[2].raw) == 0.0
 
 
@@ -88,6 +90,6 @@ def test_schedules():
     assert cosine(0.01, final=0.02) == pytest.approx(1.0)
     assert 0 < cosine(0.0, final=0.02) < 0.01
     factors = [cosine(step / 100, 0.02) for step in range(1, 101)]
-    assert all(later <= earlier for earlier, later in zip(factors[1:], factors[2:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(factors))
     assert unlocked(0.1, 0.1)
     assert not unlocked(0.0999, 0.1)

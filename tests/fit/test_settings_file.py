@@ -7,14 +7,17 @@ import pytest
 from unrender.errors import SettingsError
 from unrender.fit.settings import CropSettings, FitSettings
 from unrender.fit.settings_file import read_settings, settings_to_table, write_settings
-from unrender.render.settings import PointRasterSettings
+from unrender.initialize.points import PointSettings
 from unrender.render.shade.settings import DecoderSettings, UNetSettings
 
 CASES = [
     FitSettings(),
     FitSettings(width=320, minutes=1.5, seed=3),
-    FitSettings(crop=CropSettings(size=64, zoom=(0.5, 2.0), batch=3), raster=PointRasterSettings(gamma=None)),
-    FitSettings(network=UNetSettings(widths=(8, 16)), rates={"shader.network": 1e-3, "cameras.exposure": 0.0}),
+    FitSettings(crop=CropSettings(size=64, zoom=(0.5, 2.0), batch=3), gamma=None),
+    FitSettings(
+        network=UNetSettings(widths=(8, 16)),
+        rates={"shader.network": 1e-3, "cameras.exposure": 0.0},
+    ),
     FitSettings(network=DecoderSettings(levels=3, precision="bfloat16")),
 ]
 
@@ -33,7 +36,7 @@ def test_settings_come_back(tmp_path, settings):
 def test_every_setting_is_written():
     table = settings_to_table(FitSettings())
     assert set(table) == set(FitSettings.__dataclass_fields__)
-    assert set(table["raster"]) == set(PointRasterSettings.__dataclass_fields__)
+    assert set(table["points"]) == set(PointSettings.__dataclass_fields__)
     assert set(table["network"]) - {"kind"} == set(type(FitSettings().network).__dataclass_fields__)
 
 
@@ -50,9 +53,10 @@ def test_what_a_file_leaves_out_stays(tmp_path):
 
 
 def test_another_kind_of_network_starts_from_its_own_defaults(tmp_path):
-    assert read_settings(written(tmp_path, '[network]\nkind = "unet"\nchannels = 6')).network == UNetSettings(
-        channels=6
-    )
+    text = '[points]\nchannels = 6\n[network]\nkind = "unet"\nchannels = 6'
+    settings = read_settings(written(tmp_path, text))
+    assert settings.network == UNetSettings(channels=6)
+    assert settings.raster.layers == 4
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_another_kind_of_network_starts_from_its_own_defaults(tmp_path):
         ("[crop]\nzoom = [1]", r"setting crop\.zoom has the wrong type, expected a list of 2"),
         ("width = 'all'", "setting width has the wrong type, expected int"),
         ("steps = 3\nminutes = 2", "steps and minutes exclude each other"),
-        ("[raster]\nlayers = 0", "layers out of range"),
+        ("[points]\ncount = 0", "no points asked for"),
         ("width 3", "not TOML"),
     ],
 )

@@ -1,6 +1,7 @@
 """The one-pixel rasteriser against a plain loop, by-hand pixels and the law of stochastic discarding."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_equals_a_plain_loop(generator, alpha, gamma):
     descriptors = torch.randn(400, 3, generator=generator)
     hits = find_hits(**inputs, layers=4, alpha=alpha, gamma=gamma)
     image = blend(descriptors.double(), hits)
-    offsets = pyramid_offsets(layer_sizes(*inputs["size"], 4))
+    offsets = pyramid_offsets(layer_sizes(19, 27, 4))
     expected = loop(**inputs, layers=4, alpha=alpha, gamma=gamma, descriptors=descriptors)
     for level, (pixels, count) in enumerate(expected):
         here = slice(offsets[level], offsets[level + 1])
@@ -76,14 +77,10 @@ def test_layers_cover_odd_images_whole():
 def test_a_point_at_a_pixel_centre_lands_there_in_every_layer():
     """COLMAP's first pixel centre is (0.5, 0.5): no half-pixel bias in any layer."""
     for u, v in [(0.5, 0.5), (13.5, 6.5), (26.999, 18.999)]:
-        hits = find_hits(
-            torch.tensor([[u, v]]), torch.ones(1), torch.full((1,), 99.0), torch.zeros(1), torch.ones(1, dtype=torch.bool),
-            (19, 27), 4, 0.01, 1.5,
-        )  # fmt: skip
+        alone = torch.ones(1)
+        hits = find_hits(torch.tensor([[u, v]]), alone, 99 * alone, 0 * alone, alone > 0, (19, 27), 4, 0.01, 1.5)
         offsets = pyramid_offsets(layer_sizes(19, 27, 4))
-        expected = [
-            offsets[level] + int(v) // 2**level * -(-27 // 2**level) + int(u) // 2**level for level in range(4)
-        ]
+        expected = [offsets[level] + int(v) // 2**level * -(-27 // 2**level) + int(u) // 2**level for level in range(4)]
         assert hits.pixel.tolist() == expected
 
 
@@ -115,16 +112,15 @@ def test_what_is_drawn_coarsely_is_drawn_finely():
     generator = torch.Generator().manual_seed(2)
     radius, threshold = torch.rand(1000, generator=generator), torch.rand(1000, generator=generator)
     drawn = [draws(radius, threshold, level, 1.5) for level in range(4)]
-    for fine, coarse in zip(drawn[:-1], drawn[1:], strict=True):
+    for fine, coarse in pairwise(drawn):
         assert not bool((coarse & ~fine).any())
 
 
 def test_kept_out_points_do_not_occlude():
     """A ghost takes no part in the depth test: the point behind it shows."""
     pixels = torch.tensor([[2.5, 1.5], [2.5, 1.5]])
-    hits = find_hits(
-        pixels, torch.tensor([1.0, 5.0]), torch.ones(2), torch.zeros(2), torch.tensor([False, True]), (4, 4), 1, 0.01, None
-    )  # fmt: skip
+    depth, keep, ones = torch.tensor([1.0, 5.0]), torch.tensor([False, True]), torch.ones(2)
+    hits = find_hits(pixels, depth, ones, 0 * ones, keep, (4, 4), 1, 0.01, None)
     assert hits.point.tolist() == [1]
     assert float(hits.depth[1 * 4 + 2]) == 5.0
 

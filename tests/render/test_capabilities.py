@@ -30,4 +30,4 @@ def test_the_limits_page_shows_the_table():
 
 def test_an_unknown_pair_is_refused_by_name():
     with pytest.raises(SettingsError, match="no renderer for str by raycast"):
-        render("scene", None, method="raycast")
+        render("scene", None, method="raycast")  # pyright: ignore[reportArgumentType]

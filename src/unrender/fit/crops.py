@@ -17,7 +17,9 @@ __all__ = ["Window", "crop_cameras", "crop_image", "draw_window", "view_order"]
 
 @dataclass(frozen=True)
 class Window:
-    """``height`` x ``width`` whole pixels of a photo from (``left``, ``top``), shown as ``size`` (height, width) pixels."""
+    """``height`` x ``width`` whole pixels of a photo from (``left``, ``top``), shown as ``size`` (height, width)
+    pixels.
+    """
 
     left: int
     top: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 
@@ -21,9 +22,21 @@ from unrender.initialize.points import points_from_capture
 from unrender.losses import total
 from unrender.messages import Finished, Message, Started, Stepped
 from unrender.render.model import Model
-from unrender.render.shade.network import NetworkShader
+from unrender.render.shade.network import NetworkShader, faster_precision
 
-__all__ = ["Fit", "start_model"]
+__all__ = ["Fit", "measured", "start_model"]
+
+
+def measured(settings: FitSettings) -> FitSettings:
+    """The same settings with what depends on the machine settled by measuring: the network's precision, where ``auto``.
+
+    Measured once, before a run begins, and written into it: two precisions give different bits.
+    """
+    if settings.network.precision != "auto":
+        return settings
+    shader = NetworkShader(settings.network, seed=settings.seed)
+    precision = faster_precision(shader, (settings.crop.size, settings.crop.size))
+    return replace(settings, network=replace(settings.network, precision=precision))
 
 
 def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[str, ...]]:
@@ -75,7 +88,9 @@ class Fit:
         return {p.name: p.raw.detach() for p in self._parameters} | self.optimizer.state()
 
     def restore(self, tensors: Mapping[str, torch.Tensor], step: int, elapsed: float) -> None:
-        """Go on from what ``state`` gave after ``step`` steps and ``elapsed`` seconds. Raises RunError when it does not fit."""
+        """Go on from what ``state`` gave after ``step`` steps and ``elapsed`` seconds. Raises RunError when it does
+        not fit.
+        """
         for parameter in self._parameters:
             saved = tensors.get(parameter.name)
             if saved is None or saved.shape != parameter.raw.shape:
@@ -112,7 +127,9 @@ class Fit:
         return views, [draw_window((height, width), self.settings.crop, generator) for height, width in sizes]
 
     def targets(self, views: list[int], windows: list[Window]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What the photos show in the windows, [B, 3, h, w], and how much each pixel counts, [B, 1, h, w] (None: all alike)."""
+        """What the photos show in the windows, [B, 3, h, w], and how much each pixel counts, [B, 1, h, w] (None: all
+        alike).
+        """
         pairs = list(zip(views, windows, strict=True))
         images = torch.stack([crop_image(self.capture.image(view), window) for view, window in pairs])
         masks = [self.capture.mask(view) for view in views]

@@ -15,7 +15,9 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def rate_of(name: str, rates: Mapping[str, float]) -> float:
-    """The step size of the longest prefix of ``name`` in ``rates`` (whole dotted words); 0, that is fixed, when there is none."""
+    """The step size of the longest prefix of ``name`` in ``rates`` (whole dotted words); 0, that is fixed, when there
+    is none.
+    """
     words = name.split(".")
     for length in range(len(words), 0, -1):
         rate = rates.get(".".join(words[:length]))
@@ -40,7 +42,9 @@ class Optimizer:
         self._adam = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12, fused=True)
 
     def step(self, factor_of: Callable[[str], float]) -> None:
-        """One step with each rate times ``factor_of(name)``; a factor of 0 leaves a parameter and its moments as they are."""
+        """One step with each rate times ``factor_of(name)``; a factor of 0 leaves a parameter and its moments as they
+        are.
+        """
         for group, parameter in zip(self._adam.param_groups, self._parameters, strict=True):
             factor = factor_of(parameter.name)
             group["lr"] = self._rates[parameter.name] * factor

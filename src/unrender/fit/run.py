@@ -29,7 +29,7 @@ from unrender.datasets.colmap import read_colmap
 from unrender.errors import RunError
 from unrender.fit.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from unrender.fit.evaluate import Evaluation, evaluate
-from unrender.fit.fit import Fit, start_model
+from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.settings import FitSettings
 from unrender.fit.settings_file import read_settings, read_table, write_settings
 from unrender.messages import Finished, Message, Note, Saved, Stepped
@@ -94,6 +94,7 @@ class Run:
         source = source if isinstance(source, CaptureSource) else CaptureSource(Path(source))
         run = cls(folder, source.absolute(), settings or FitSettings())
         run._write_capture_table(run.capture)
+        run.settings = measured(run.settings)
         write_settings(folder / SETTINGS, run.settings)
         return run
 

@@ -48,7 +48,8 @@ class FitSettings:
     ``rates``: Adam's step size per dotted parameter name or prefix (the longest prefix holds; 0 keeps it fixed);
     ``unlock``: share of the fit after which the ``cameras.*`` parameters start to move;
     ``response_prior``: weight of the response's smoothness;
-    ``decay``: factor that the rates have fallen to at the end (cosine); ``ghosts``: see ``PointRasterSettings``;
+    ``decay``: factor that the rates have fallen to at the end (cosine);
+    ``alpha``, ``gamma``, ``ghosts``: see ``PointRasterSettings``;
     ``width``: working width of the photos [pixels], None keeps the photos' own.
     """
 
@@ -58,7 +59,8 @@ class FitSettings:
     seed: int = 0
     crop: CropSettings = field(default_factory=CropSettings)
     points: PointSettings = field(default_factory=PointSettings)
-    raster: PointRasterSettings = field(default_factory=PointRasterSettings)
+    alpha: float = PointRasterSettings.alpha
+    gamma: float | None = PointRasterSettings.gamma
     network: DecoderSettings | UNetSettings = field(default_factory=DecoderSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     rates: Mapping[str, float] = field(default_factory=_rates)
@@ -76,3 +78,11 @@ class FitSettings:
         for name, amount in (("steps", self.steps), ("minutes", self.minutes)):
             if amount is not None and amount <= 0:
                 raise SettingsError(f"{name} must be positive", got=amount)
+        if self.points.channels != self.network.channels:
+            expected = f"points.channels = {self.network.channels}, as the network reads"
+            raise SettingsError("points and network differ", expected=expected, got=self.points.channels)
+
+    @property
+    def raster(self) -> PointRasterSettings:
+        """How the scene is rasterised: as many layers as the network reads, and no ghosts."""
+        return PointRasterSettings(layers=self.network.levels, alpha=self.alpha, gamma=self.gamma)

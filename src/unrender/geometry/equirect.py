@@ -17,8 +17,8 @@ __all__ = ["direction_from_texel", "texel_centers", "texel_from_direction"]
 def texel_from_direction(directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """World directions [..., 3] of any length > 0 -> (u, v), each [...], in 0..1; differentiable away from the poles.
 
-    u = atan2(x, z) / 2 pi + 1/2, v = acos(y / length) / pi. The angle from the axis is computed with atan2, which keeps its
-    precision near the poles where acos loses half of the digits.
+    u = atan2(x, z) / 2 pi + 1/2, v = acos(y / length) / pi. The angle from the axis is computed with atan2, which
+    keeps its precision near the poles where acos loses half of the digits.
     """
     x, y, z = directions.unbind(-1)
     around = torch.atan2(x, z) / (2 * math.pi) + 0.5
@@ -27,7 +27,9 @@ def texel_from_direction(directions: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 def direction_from_texel(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Map places (u, v), each [...], in 0..1 -> unit world directions [..., 3]: the inverse of ``texel_from_direction``."""
+    """Map places (u, v), each [...], in 0..1 -> unit world directions [..., 3]: the inverse of
+    ``texel_from_direction``.
+    """
     around, down = (u - 0.5) * (2 * math.pi), v * math.pi
     across = torch.sin(down)
     return torch.stack([across * torch.sin(around), torch.cos(down), across * torch.cos(around)], dim=-1)

@@ -19,6 +19,10 @@ class Scene(Protocol):
         """World position [3] float64 that the scene's float32 coordinates are relative to."""
         ...
 
+    def __len__(self) -> int:
+        """N, how many primitives there are."""
+        ...
+
     def parameters(self) -> tuple[Parameter, ...]:
         """What can be fitted, under ``scene.*``."""
         ...

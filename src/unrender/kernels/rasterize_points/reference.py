@@ -7,7 +7,8 @@ blending over them is linear in the descriptors and differentiable.
 
 Pixels of a pyramid are numbered flat: layer 0 row by row, then layer 1, ... (``pyramid_offsets``).
 
-Letters: N points, L layers, H W pixels of layer 0, P pixels of the whole pyramid, K blended (point, pixel) pairs, D channels.
+Letters: N points, L layers, H W pixels of layer 0, P pixels of the whole pyramid, K blended (point, pixel) pairs, D
+channels.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ __all__ = ["Hits", "blend", "draws", "find_hits", "layer_sizes", "nearest_depth"
 @dataclass(frozen=True)
 class Hits:
     """What one view sees: pairs (``point`` [K], ``pixel`` [K]) int64 of blended points and flat pyramid pixels,
-    ``count`` [P] int64 points per pixel, ``depth`` [P] float32 nearest depth, +inf where no point is."""
+    ``count`` [P] int64 points per pixel, ``depth`` [P] float32 nearest depth, +inf where no point is.
+    """
 
     point: torch.Tensor
     pixel: torch.Tensor
@@ -47,14 +49,15 @@ def pyramid_offsets(sizes: Sequence[tuple[int, int]]) -> list[int]:
 def draws(radius: torch.Tensor, threshold: torch.Tensor, level: int, gamma: float) -> torch.Tensor:
     """Stochastic discarding (Eq. 12): whether each point [N] is drawn in ``level``.
 
-    ``radius`` [N]: projected, in fine pixels; ``threshold`` [N]: the point's fixed beta in [0, 1). A point is drawn when
-    r_l / sqrt(1 - beta) > 1 / gamma, that is with probability min(1, (gamma r_l)^2), r_l = radius / 2^level.
+    ``radius`` [N]: projected, in fine pixels; ``threshold`` [N]: the point's fixed beta in [0, 1). A point is drawn
+    when r_l / sqrt(1 - beta) > 1 / gamma, that is with probability min(1, (gamma r_l)^2), r_l = radius / 2^level.
     """
     return gamma * radius > 2.0**level * torch.sqrt(1 - threshold)
 
 
 def pixel_numbers(pixels: torch.Tensor, size: tuple[int, int], level: int) -> torch.Tensor:
-    """Row-major number [N] of the pixel of ``level`` that each position ``pixels`` [N, 2] (fine pixels, inside the image) lies in.
+    """Row-major number [N] of the pixel of ``level`` that each position ``pixels`` [N, 2] (fine pixels, inside the
+    image) lies in.
 
     floor(u / 2^l): half-integer centres, so that layer l covers exactly 2^l x 2^l fine pixels (Eq. 2 and 3, unbiased).
     """
@@ -74,7 +77,8 @@ def nearest_depth(
 ) -> torch.Tensor:
     """Depth of the nearest point per pixel of ``level``, [H_l, W_l] float32, +inf where empty.
 
-    ``pixels`` [N, 2] fine pixels, ``depth`` [N], ``keep`` [N] bool: points to look at; those outside the image are left out.
+    ``pixels`` [N, 2] fine pixels, ``depth`` [N], ``keep`` [N] bool: points to look at; those outside the image are
+    left out.
     """
     chosen = torch.nonzero(keep & in_image(pixels, size))[:, 0]
     (layer,) = layer_sizes(size[0], size[1], level + 1)[level:]
@@ -99,13 +103,16 @@ def find_hits(
 
     ``pixels`` [N, 2], ``depth`` [N], ``radius`` [N] of the projected points (fine pixels; scene units for depth),
     ``threshold`` [N], ``keep`` [N] bool: points that survive culling (a ghost does not); ``size`` (height, width).
-    ``alpha``: relative width of the fuzzy depth band (Eq. 6); ``gamma``: of stochastic discarding, None draws every point.
+    ``alpha``: relative width of the fuzzy depth band (Eq. 6); ``gamma``: of stochastic discarding, None draws every
+    point.
     """
     chosen = torch.nonzero(keep & in_image(pixels, size))[:, 0]
     pixels, depth, radius, threshold = pixels[chosen], depth[chosen], radius[chosen], threshold[chosen]
     offsets = pyramid_offsets(layer_sizes(*size, layers))
     members = [
-        torch.arange(len(chosen), device=chosen.device) if gamma is None else torch.nonzero(draws(radius, threshold, level, gamma))[:, 0]
+        torch.arange(len(chosen), device=chosen.device)
+        if gamma is None
+        else torch.nonzero(draws(radius, threshold, level, gamma))[:, 0]
         for level in range(layers)
     ]
     pixel = torch.cat([pixel_numbers(pixels[m], size, level) + offsets[level] for level, m in enumerate(members)])
@@ -118,7 +125,9 @@ def find_hits(
 
 
 def blend(descriptors: torch.Tensor, hits: Hits) -> torch.Tensor:
-    """Mean descriptor per pixel (Eq. 7, second case), [P, D]; zero where no point is. Exact gradient to ``descriptors`` [N, D]."""
+    """Mean descriptor per pixel (Eq. 7, second case), [P, D]; zero where no point is. Exact gradient to
+    ``descriptors`` [N, D].
+    """
     total = descriptors.new_zeros(hits.count.shape[0], descriptors.shape[1])
     total = total.index_add(0, hits.pixel, descriptors.index_select(0, hits.point))
     return total / hits.count.clamp(min=1)[:, None]

@@ -1,7 +1,7 @@
 """Point scenes seen as one-pixel splats in an image pyramid (ADOP section IV, Eq. 2 to 7).
 
-Per view: project every point once, cull, find which point falls into which pixel of which layer, blend their descriptors,
-and let the environment shine through the empty pixels. All views of a batch share one pyramid layout.
+Per view: project every point once, cull, find which point falls into which pixel of which layer, blend their
+descriptors, and let the environment shine through the empty pixels. All views of a batch share one pyramid layout.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def rasterize(
 ) -> Frame:
     """The feature pyramid, hit counts and nearest depth of ``scene`` in every view of ``cameras``.
 
-    ``generator`` draws the ghosts when ``settings.ghosts`` > 0. Gradients: descriptors and environment, exact; positions,
-    poses and lenses, none. Raises ShapeError when the views differ in size.
+    ``generator`` draws the ghosts when ``settings.ghosts`` > 0. Gradients: descriptors and environment, exact;
+    positions, poses and lenses, none. Raises ShapeError when the views differ in size.
     """
     settings = settings or PointRasterSettings()
     sizes = layer_sizes(*cameras.size, settings.layers)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from unrender.errors import SettingsError
 
 __all__ = ["DecoderSettings", "Head", "NetworkSettings", "Precision", "UNetSettings"]
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Head = Literal["linear", "log"]
 
 
@@ -21,13 +21,13 @@ class NetworkSettings:
     ``head``: what the last layer's output means. ``linear`` (ADOP): radiance above mid-grey, and its logarithm below,
     so that radiance stays positive and shadows keep their relative precision. ``log``: the logarithm up to 10^4
     times mid-grey, for scenes of many stops, where a network that must output 1000 beside 0.001 learns neither.
-    ``precision``: of the convolutions; parameters, input and output are float32. ``faster_precision`` measures which
-    one pays on this machine.
+    ``precision``: of the convolutions; parameters, input and output are float32. ``auto`` computes in float32 until
+    somebody has measured which one is faster here (``faster_precision``); a new run does so and writes it down.
     """
 
     channels: int = 4
     head: Head = "linear"
-    precision: Precision = "float32"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.channels < 1:
@@ -36,8 +36,8 @@ class NetworkSettings:
             )
         if self.head not in ("linear", "log"):
             raise SettingsError("unknown head", expected="linear or log", got=self.head)
-        if self.precision not in ("float32", "bfloat16"):
-            raise SettingsError("unknown precision", expected="float32 or bfloat16", got=self.precision)
+        if self.precision not in get_args(Precision):
+            raise SettingsError("unknown precision", expected=" or ".join(get_args(Precision)), got=self.precision)
 
 
 @dataclass(frozen=True)
