@@ -33,11 +33,11 @@ def _rates() -> dict[str, float]:
     return {
         "scene.points.descriptors": 0.02,
         "scene.environment": 0.01,
-        "shader.network": 2e-3,
-        "cameras.exposure": 2e-3,
+        "shader.network": 3e-3,
+        "cameras.exposure": 4e-3,
         "cameras.white_point": 1e-3,
         "cameras.vignette": 1e-3,
-        "cameras.response": 5e-3,
+        "cameras.response": 1e-2,
     }
 
 
@@ -64,10 +64,10 @@ class FitSettings:
     network: DecoderSettings | UNetSettings = field(default_factory=DecoderSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     rates: Mapping[str, float] = field(default_factory=_rates)
-    unlock: float = 0.1
+    unlock: float = 0.05
     decay: float = 0.02
     ghosts: float = 0.25
-    response_prior: float = 1e-2
+    response_prior: float = 0.1
     checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from unrender.errors import RunError, ShapeError
 from unrender.parameters import Parameter
 from unrender.render.frame import Frame
 from unrender.render.shade.decoder import Decoder
+from unrender.render.shade.gated import upsample_to
 from unrender.render.shade.settings import DecoderSettings, Head, Precision, UNetSettings
 from unrender.render.shade.unet import UNet
 
@@ -57,6 +58,8 @@ class NetworkShader:
         # The last layer is always float32: eight bits of mantissa would show as bands in a smooth sky.
         # A 1x1 convolution is a matrix product over pixels; said so, it escapes a slow path of PyTorch's (measured).
         raw = self._network.final(maps.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+        if self._settings.skip:
+            raw = raw + raw_from_radiance(filled_colors(frame), self._settings.head)
         return radiance_from_raw(raw, self._settings.head)
 
     def settings(self) -> UNetSettings | DecoderSettings:
@@ -134,6 +137,30 @@ def radiance_from_raw(raw: torch.Tensor, head: Head) -> torch.Tensor:
     t, top = (raw / MID_GREY, 0.0) if head == "linear" else (raw, LOG_RANGE)
     within = t.clamp(-LOG_RANGE, top)
     return MID_GREY * torch.exp(within) * (1.0 + torch.relu(t - top)) / (1.0 + torch.relu(-LOG_RANGE - t))
+
+
+def raw_from_radiance(radiance: torch.Tensor, head: Head) -> torch.Tensor:
+    """The raw output that ``radiance_from_raw`` turns into ``radiance``, of which a hundredth of mid-grey is the
+    least.
+    """
+    relative = radiance / MID_GREY
+    logarithm = relative.clamp(min=0.01).log()
+    if head == "log":
+        return logarithm
+    return MID_GREY * torch.where(relative < 1, logarithm, relative - 1)
+
+
+def filled_colors(frame: Frame) -> torch.Tensor:
+    """The first three channels of the scene without holes, [B, 3, H, W]: of layer 1 where a point hit it, else of the
+    first coarser layer that was hit, else the environment.
+
+    Not of layer 0: few of its pixels are hit, and by single points, whose noise a network then has to undo.
+    """
+    layers, hits = frame.features or (), frame.hits or ()
+    colors = layers[-1][:, :3]
+    for layer, hit in zip(reversed(layers[1:-1]), reversed(hits[1:-1]), strict=True):
+        colors = torch.where(hit > 0, layer[:, :3], upsample_to(colors, layer))
+    return upsample_to(colors, layers[0]) if len(layers) > 1 else colors
 
 
 def faster_precision(shader: NetworkShader, size: tuple[int, int], *, repeats: int = 5) -> Precision:

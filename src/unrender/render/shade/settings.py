@@ -21,6 +21,9 @@ class NetworkSettings:
     ``head``: what the last layer's output means. ``linear`` (ADOP): radiance above mid-grey, and its logarithm below,
     so that radiance stays positive and shadows keep their relative precision. ``log``: the logarithm up to 10^4
     times mid-grey, for scenes of many stops, where a network that must output 1000 beside 0.001 learns neither.
+    ``skip``: add the network's output to the filled-up colours of the points instead of painting from nothing. The
+    first step is then close already, which pays for short fits of clean, dense clouds (descriptors must start as
+    radiance, and D >= 3); noise of poor clouds comes through, and a long fit ends better without.
     ``precision``: of the convolutions; parameters, input and output are float32. ``auto`` computes in float32 until
     somebody has measured which one is faster here (``faster_precision``); a new run does so and writes it down.
     """
@@ -28,8 +31,11 @@ class NetworkSettings:
     channels: int = 4
     head: Head = "linear"
     precision: Precision = "auto"
+    skip: bool = False
 
     def __post_init__(self) -> None:
+        if self.skip and self.channels < 3:
+            raise SettingsError("skip reads colours", expected="channels >= 3", got=self.channels)
         if self.channels < 1:
             raise SettingsError(
                 "a network needs at least one feature channel", expected="channels >= 1", got=self.channels
