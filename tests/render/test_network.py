@@ -16,7 +16,9 @@ from unrender.render.shade.network import (
     NetworkShader,
     UNetSettings,
     faster_precision,
+    filled_colors,
     radiance_from_raw,
+    raw_from_radiance,
 )
 
 SMALL = {
@@ -175,6 +177,10 @@ def test_bfloat16_is_close_to_float32_and_shares_the_weights():
     torch.testing.assert_close(rounded, exact, rtol=0.01, atol=0.001)
 
 
+def test_faster_precision_measures_a_network_with_skip():
+    assert faster_precision(NetworkShader(DecoderSettings(width=4, skip=True)), (16, 16), repeats=1) != "auto"
+
+
 def test_faster_precision_answers_and_leaves_no_gradient():
     shader = NetworkShader(SMALL["decoder"])
     assert faster_precision(shader, (16, 16), repeats=1) in ("float32", "bfloat16")
@@ -204,3 +210,33 @@ def test_impossible_settings_are_refused():
 def test_one_level_is_enough():
     for settings in (UNetSettings(widths=(8,)), DecoderSettings(levels=1)):
         assert NetworkShader(settings)(frame(settings)).shape == (1, 3, 21, 14)
+
+
+@pytest.mark.parametrize("head", ["linear", "log"])
+def test_raw_and_radiance_are_inverse(head):
+    radiance = torch.logspace(math.log10(0.003), 2, 50)
+    torch.testing.assert_close(radiance_from_raw(raw_from_radiance(radiance, head), head), radiance)
+    assert bool(raw_from_radiance(torch.tensor([-1.0, 0.0]), head).isfinite().all())
+
+
+def test_holes_are_filled_from_the_next_coarser_layer_that_was_hit():
+    sizes = [(8, 8), (4, 4), (2, 2)]
+    layers = tuple(torch.full((1, 4, *size), float(level + 1)) for level, size in enumerate(sizes))
+    hits = tuple(torch.ones(1, 1, *size, dtype=torch.int32) for size in sizes)
+    hits[1][..., :2] = 0
+    colors = filled_colors(Frame(features=layers, hits=hits))
+    assert colors.shape == (1, 3, 8, 8)
+    assert bool((colors[..., :3] == 3).all())  # layer 2 shows through the holes of layer 1
+    assert bool((colors[..., 5:] == 2).all())  # and layer 0 is left out
+
+
+@pytest.mark.parametrize("head", ["linear", "log"])
+def test_with_skip_the_first_image_is_nearly_the_points_colours(head):
+    settings = DecoderSettings(levels=3, width=6, head=head, skip=True)
+    layers = layers_for(settings, 16, 16)
+    hits = tuple(torch.ones(1, 1, *layer.shape[2:], dtype=torch.int32) for layer in layers)
+    shown = Frame(features=layers, hits=hits)
+    ratio = NetworkShader(settings)(shown) / filled_colors(shown)
+    assert float(ratio.detach().log().abs().median()) < 0.2
+    with pytest.raises(ShapeError, match="hit"):
+        NetworkShader(settings)(Frame(features=layers))

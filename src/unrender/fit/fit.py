@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
@@ -47,7 +48,9 @@ def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[s
     generator = torch.Generator().manual_seed(settings.seed)
     scene, notes = points_from_capture(capture, settings.points, generator)
     shader = NetworkShader(settings.network, seed=settings.seed)
-    return Model(scene, shader, capture.cameras, settings.raster), notes
+    # A fit steps the sensor in place; the capture's own stays as it was measured.
+    cameras = replace(capture.cameras, sensor=deepcopy(capture.cameras.sensor))
+    return Model(scene, shader, cameras, settings.raster), notes
 
 
 class Fit:
@@ -110,8 +113,8 @@ class Fit:
         loss = total(image, target, weight, self.settings.loss)
         loss = loss + self.settings.response_prior * self.model.cameras.sensor.response_smoothness()
         if not bool(torch.isfinite(loss)):
-            names = ", ".join(self.capture.names[view] for view in views)
-            raise RunError("the loss is not finite", where=f"step {self.step}", got=float(loss), do=f"look at {names}")
+            names, got = ", ".join(self.capture.names[view] for view in views), float(loss.detach())
+            raise RunError("the loss is not finite", where=f"step {self.step}", got=got, do=f"look at {names}")
         loss.backward()
         self.optimizer.step(self._factor)
         return float(loss.detach()), _psnr(image.detach(), target)

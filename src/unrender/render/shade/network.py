@@ -114,6 +114,8 @@ class NetworkShader:
                 got=len(layers),
                 do="rasterise with as many layers as the network has levels",
             )
+        if self._settings.skip and frame.hits is None:
+            raise ShapeError("a network with skip needs to know which pixels were hit", expected="frame.hits", got=None)
         batch, _, height, width = layers[0].shape
         for index, layer in enumerate(layers):
             expected = (batch, channels, -(-height // 2**index), -(-width // 2**index))
@@ -194,7 +196,8 @@ def _random_frame(shader: NetworkShader, size: tuple[int, int]) -> Frame:
     generator = torch.Generator().manual_seed(0)
     shapes = [(1, settings.channels, -(-size[0] // 2**n), -(-size[1] // 2**n)) for n in range(settings.levels)]
     layers = (torch.rand(shape, generator=generator).to(device).requires_grad_() for shape in shapes)
-    return Frame(features=tuple(layers))
+    hits = (torch.ones(1, 1, *shape[2:], dtype=torch.int32, device=device) for shape in shapes)
+    return Frame(features=tuple(layers), hits=tuple(hits))
 
 
 def _build(settings: UNetSettings | DecoderSettings) -> UNet | Decoder:
