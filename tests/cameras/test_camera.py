@@ -150,3 +150,18 @@ def test_the_real_photo_s_points_land_where_colmap_puts_them(plush, generator):
     rays = lens.unproject(pixels)
     theirs = torch.from_numpy(camera.cam_from_img(pixels.numpy()))
     assert (rays[:, :2] - theirs).abs().max() < 1e-9
+
+
+def test_cameras_without_an_anchor_view_follow_the_others(cameras):
+    """One camera per photo: those of held-out photos are never trained, and take the mean of the others."""
+    sensor = cameras.sensor
+    last = cameras.camera_index == cameras.camera_index.max()
+    held_out = replace(cameras, sensor=replace(sensor, anchor=~last))
+    with torch.no_grad():
+        held_out.sensor.vignette[:-1] = -0.3
+        held_out.sensor.response_logits[:-1] += torch.linspace(0, 1, 24)
+    for parameter in held_out.parameters():
+        if parameter.hold is not None:
+            parameter.hold()
+    torch.testing.assert_close(held_out.sensor.vignette[-1], held_out.sensor.vignette[:-1].mean(0))
+    torch.testing.assert_close(held_out.sensor.response_logits[-1], held_out.sensor.response_logits[:-1].mean(0))

@@ -11,6 +11,7 @@ from unrender.cli.progress import ProgressView
 from unrender.cli.session import Session
 from unrender.fit.run import Run
 from unrender.fit.settings_file import read_settings
+from unrender.messages import Stepped
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,15 @@ def made(unrender, small, tmp_path_factory):
         said = unrender("demo", "-o", folder, "--views", 6, "--width", 48, "--steps", 3, "--threads", 1)
     assert said.status == 0, said.err
     return folder, said
+
+
+def test_its_own_settings_measure_and_fit(tiny_capture, tmp_path):
+    """The settings of ``make demo``, which the small demo above replaces, on the tiny capture."""
+    settings = demo.fit_settings(2.0, 2, 0)
+    settings = replace(settings, points=replace(settings.points, count=500), crop=replace(settings.crop, size=32))
+    run = Run.create(tmp_path / "run", tiny_capture, settings)
+    assert run.settings.network.precision in ("float32", "bfloat16")
+    assert sum(isinstance(message, Stepped) for message in run.fit()) == 2
 
 
 def test_it_prints_the_table_and_where_to_look(made):

@@ -9,7 +9,6 @@ from unrender.cameras.camera import Cameras, pixel_centers
 from unrender.cameras.lens import make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.fit.crops import Window, crop_cameras, crop_image, draw_window, view_order
-from unrender.fit.settings import CropSettings
 
 PHOTO = (60, 80)
 
@@ -30,7 +29,7 @@ def cameras(views=2):
 def test_camera_and_photo_windows_agree(generator, zoom):
     """The photo's pixels hold their own coordinates, so that the cut tells where it was taken from."""
     coordinates = pixel_centers(*PHOTO).permute(2, 0, 1)
-    windows = [draw_window(PHOTO, CropSettings(size=24, zoom=zoom), generator) for _ in range(2)]
+    windows = [draw_window(PHOTO, (24, 24), zoom, generator) for _ in range(2)]
     cut = torch.stack([crop_image(coordinates, window) for window in windows])
     seen = crop_cameras(cameras(), [0, 1], windows)
     assert seen.size == (24, 24)
@@ -46,7 +45,7 @@ def test_camera_and_photo_windows_agree(generator, zoom):
 
 def test_windows_stay_inside_the_photo(generator):
     for _ in range(200):
-        window = draw_window(PHOTO, CropSettings(size=48, zoom=(0.5, 2.0)), generator)
+        window = draw_window(PHOTO, (48, 48), (0.5, 2.0), generator)
         assert window.left >= 0
         assert window.top >= 0
         assert window.left + window.width <= PHOTO[1]
@@ -54,8 +53,8 @@ def test_windows_stay_inside_the_photo(generator):
         assert window.size == (48, 48)
 
 
-def test_a_crop_larger_than_the_photo_is_the_photo(generator):
-    window = draw_window(PHOTO, CropSettings(size=500, zoom=(1.0, 1.0)), generator)
+def test_a_crop_as_large_as_the_photo_is_the_photo(generator):
+    window = draw_window(PHOTO, PHOTO, (0.5, 1.0), generator)
     assert window == Window(0, 0, *PHOTO, size=PHOTO)
 
 

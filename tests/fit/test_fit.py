@@ -1,4 +1,4 @@
-"""The training loop: it learns, it keeps its promises about gauges and held-out views, and it resumes to the same bits."""
+"""The training loop: it learns, keeps its promises about gauges and held-out views, and resumes to the same bits."""
 
 from __future__ import annotations
 
@@ -82,10 +82,15 @@ def test_resumed_fits_end_with_the_same_bits(capture: Capture, small: FitSetting
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
-def test_batches_of_views(capture: Capture, small: FitSettings) -> None:
-    fit = begin(capture, replace(small, steps=2, crop=replace(small.crop, batch=3)))
-    assert fit.draw(torch.Generator().manual_seed(0))[0] != []
-    assert sum(isinstance(message, Stepped) for message in fit.run()) == 2
+def test_batches_of_views_of_different_size(capture: Capture, small: FitSettings) -> None:
+    """Some photos are cut down to 24 x 64, so that no window of 32 pixels fits into all."""
+    cameras = capture.cameras
+    sizes = torch.where(torch.arange(len(cameras))[:, None] % 2 == 0, torch.tensor([24, 64]), cameras.sizes)
+    fit = begin(capture, replace(small, steps=3, crop=replace(small.crop, batch=6)))
+    fit.model = replace(fit.model, cameras=replace(fit.model.cameras, sizes=sizes))
+    _, windows = fit.draw(torch.Generator().manual_seed(0))
+    assert {window.size for window in windows} == {(24, 32)}
+    assert sum(isinstance(message, Stepped) for message in fit.run()) == 3
 
 
 def test_the_clock_can_end_a_fit(capture: Capture, small: FitSettings) -> None:

@@ -12,7 +12,7 @@ from unrender.datasets.capture import Capture
 from unrender.initialize.densify import neighbourhood_radius
 from unrender.initialize.fusion import fuse
 from unrender.initialize.points import PointSettings, points_from_capture
-from unrender.initialize.semiglobal import JUMP, SLOPE, aggregate, cheapest
+from unrender.initialize.semiglobal import EDGE, JUMP, SLOPE, aggregate, cheapest
 from unrender.initialize.stereo import bare_share, depth_maps
 from unrender.initialize.surfels import Surfels
 
@@ -130,12 +130,18 @@ def brute_force_path(cost: torch.Tensor, jump: torch.Tensor) -> torch.Tensor:
     return best
 
 
-def test_aggregation_is_dynamic_programming(generator: torch.Generator) -> None:
-    """On an image of one row, without edges, against all paths spelled out, up to a constant per place."""
+@pytest.mark.parametrize("along_rows", [True, False])
+def test_aggregation_is_dynamic_programming(generator: torch.Generator, along_rows: bool) -> None:
+    """On an image one cell wide, with edges, against all paths spelled out, up to a constant per place."""
     cost = torch.rand(6, 1, 9, generator=generator) * 0.1
-    summed = aggregate(cost, torch.zeros(3, 1, 9))[:, 0]
-    jump = torch.full((8,), JUMP)
-    forward, backward = brute_force_path(cost[:, 0], jump), brute_force_path(cost[:, 0].flip(1), jump).flip(1)
+    guide = torch.rand(3, 1, 9, generator=generator) * 0.3
+    if along_rows:
+        summed = aggregate(cost, guide)[:, 0]
+    else:
+        summed = aggregate(cost.transpose(1, 2), guide.transpose(1, 2))[:, :, 0]
+    edges = (guide[:, 0, 1:] - guide[:, 0, :-1]).abs().mean(dim=0)
+    jump = SLOPE + (JUMP - SLOPE) * torch.exp(-edges / EDGE)
+    forward, backward = brute_force_path(cost[:, 0], jump), brute_force_path(cost[:, 0].flip(1), jump.flip(0)).flip(1)
     expected = forward + backward + 2 * cost[:, 0]  # the two directions across the row see one place each
     torch.testing.assert_close(summed - summed.amin(0), expected - expected.amin(0), atol=1e-5, rtol=0)
 

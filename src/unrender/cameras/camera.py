@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -69,6 +70,11 @@ class Cameras:
             raise ShapeError(
                 "views of one batch differ in size", got=self.sizes.unique(dim=0).tolist(), do="select or crop"
             )
+        return height, width
+
+    def size_of(self, view: int) -> tuple[int, int]:
+        """(height, width) of one view."""
+        height, width = self.sizes[view].tolist()
         return height, width
 
     @property
@@ -174,7 +180,18 @@ class Cameras:
 
     def parameters(self) -> tuple[Parameter, ...]:
         """What can be fitted, under ``cameras.*``."""
-        return self.sensor.parameters()
+        follow = {name: partial(self._follow, name) for name in ("vignette", "vignette_center", "response_logits")}
+        holds = {f"cameras.{name.removesuffix('_logits')}": hold for name, hold in follow.items()}
+        return tuple(replace(p, hold=holds.get(p.name, p.hold)) for p in self.sensor.parameters())
+
+    @torch.no_grad()
+    def _follow(self, name: str) -> None:
+        """Gives cameras that took no anchor view, as where COLMAP made one per photo, the mean of those that did."""
+        led = torch.zeros(len(self.lenses), dtype=torch.bool)
+        led[self.camera_index[self.sensor.anchor].cpu()] = True
+        if bool(led.any()) and not bool(led.all()):
+            values = getattr(self.sensor, name)
+            values[~led] = values[led].mean(dim=0)
 
 
 def pixel_centers(height: int, width: int) -> torch.Tensor:

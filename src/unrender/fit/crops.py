@@ -10,7 +10,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from unrender.cameras.camera import Cameras
-from unrender.fit.settings import CropSettings
+
+_ORDERS = 2**40  # orders of epochs draw from other seeds than steps do
 
 __all__ = ["Window", "crop_cameras", "crop_image", "draw_window", "view_order"]
 
@@ -35,14 +36,18 @@ class Window:
 
 def view_order(views: Sequence[int], epoch: int, seed: int) -> list[int]:
     """The training views in the order of one epoch; follows from (seed, epoch) alone."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + _ORDERS + epoch)
     return [views[place] for place in torch.randperm(len(views), generator=generator).tolist()]
 
 
-def draw_window(photo: tuple[int, int], settings: CropSettings, generator: torch.Generator) -> Window:
-    """A random window of a photo of (height, width): zoom log-uniform, place uniform among those inside the photo."""
-    size = (min(settings.size, photo[0]), min(settings.size, photo[1]))
-    low, high = (math.log(zoom) for zoom in settings.zoom)
+def draw_window(
+    photo: tuple[int, int], size: tuple[int, int], zoom_range: tuple[float, float], generator: torch.Generator
+) -> Window:
+    """A random window of a photo of (height, width), shown as ``size`` (no larger than the photo).
+
+    Zoom is log-uniform in ``zoom_range``, the place uniform among those inside the photo.
+    """
+    low, high = (math.log(zoom) for zoom in zoom_range)
     drawn = torch.rand(3, generator=generator).tolist()
     zoom = math.exp(low + (high - low) * drawn[0])
     zoom = max(zoom, size[0] / photo[0], size[1] / photo[1])

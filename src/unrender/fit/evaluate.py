@@ -23,6 +23,7 @@ from unrender.cameras.camera import Cameras
 from unrender.datasets.capture import Capture
 from unrender.errors import CaptureError, ShapeError
 from unrender.images.io import write_png
+from unrender.initialize.colors import cloud_radiance
 from unrender.messages import Evaluated, Message, Saved, Scores
 from unrender.metrics import DEFINITIONS, score
 from unrender.metrics.flip import flip_picture
@@ -49,7 +50,7 @@ POLICIES = {
     "point; nothing is learned from held-out photos; masks are not used; mean over images",
     "fitted_exposure": "policy fitted: EV and white point of the view fitted on the left half of the image, "
     "all else frozen, scored on the right half; mean over images",
-    "seconds": "seconds of fitting behind this model, over all sittings",
+    "seconds": "seconds of fitting behind this model, over all sittings, without starting the scene and scoring",
 }
 
 
@@ -159,10 +160,7 @@ def plain_points(capture: Capture) -> Model:
     """
     cloud = capture.points
     colors = torch.full((len(cloud), 3), 0.5) if cloud.colors is None else cloud.colors.float()
-    sensor = capture.cameras.sensor
-    typical = replace(sensor.select(torch.tensor([0])), exposure=torch.full((1,), float(sensor.exposure_mean)))
-    centre = torch.zeros(1, 2, 1, len(colors))
-    linear = typical.radiance(colors.T[None, :, None], centre, torch.zeros(1, dtype=torch.int64))[0, :, 0].T
+    linear = cloud_radiance(colors, capture.cameras.sensor)
     origin = cloud.positions.double().mean(0)
     scene = PointScene(
         origin=origin,

@@ -117,7 +117,7 @@ class Fit:
             raise RunError("the loss is not finite", where=f"step {self.step}", got=got, do=f"look at {names}")
         loss.backward()
         self.optimizer.step(self._factor)
-        return float(loss.detach()), _psnr(image.detach(), target)
+        return float(loss.detach()), _psnr(image.detach(), target, weight)
 
     def draw(self, generator: torch.Generator) -> tuple[list[int], list[Window]]:
         """Views and windows of this step's crops, [B] each; ``generator`` places the windows."""
@@ -126,8 +126,10 @@ class Fit:
         for place in range(self.step * batch, (self.step + 1) * batch):
             epoch, position = divmod(place, len(train))
             views.append(view_order(train, epoch, self.settings.seed)[position])
-        sizes = self.model.cameras.sizes[views].tolist()
-        return views, [draw_window((height, width), self.settings.crop, generator) for height, width in sizes]
+        photos = [self.model.cameras.size_of(view) for view in views]
+        smallest = min(height for height, _ in photos), min(width for _, width in photos)
+        size = min(self.settings.crop.size, smallest[0]), min(self.settings.crop.size, smallest[1])
+        return views, [draw_window(photo, size, self.settings.crop.zoom, generator) for photo in photos]
 
     def targets(self, views: list[int], windows: list[Window]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the photos show in the windows, [B, 3, h, w], and how much each pixel counts, [B, 1, h, w] (None: all
@@ -164,6 +166,8 @@ class Fit:
         )
 
 
-def _psnr(image: torch.Tensor, target: torch.Tensor) -> float:
-    error = float((image.clamp(0, 1) - target).square().mean())
+def _psnr(image: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> float:
+    """Of the pixels that count [dB]."""
+    squared = (image.clamp(0, 1) - target).square().mean(dim=1, keepdim=True)
+    error = float(squared.mean() if weight is None else (squared * weight).sum() / weight.sum().clamp(min=1e-6))
     return -10 * math.log10(max(error, 1e-10))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from unrender.fit.checkpoint import Checkpoint, read_checkpoint, write_checkpoin
 from unrender.fit.evaluate import Evaluation, evaluate
 from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.settings import FitSettings
-from unrender.fit.settings_file import read_settings, read_table, write_settings
+from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
 from unrender.messages import Finished, Message, Note, Saved, Stepped
 from unrender.render.model import Model
 
@@ -40,7 +39,8 @@ __all__ = ["CaptureSource", "Run"]
 SETTINGS, CAPTURE, CHECKPOINT = "settings.toml", "capture.toml", "checkpoint.safetensors"
 LOG, SCORES, PICTURES = "log.jsonl", "eval.json", "eval"
 _PLACES = ("images", "masks", "points")
-_OWN = {SETTINGS, CAPTURE, CHECKPOINT, f".{CHECKPOINT}.part", LOG, SCORES, PICTURES}
+_FILES = (SETTINGS, CAPTURE, CHECKPOINT, LOG, SCORES)
+_OWN = {*_FILES, *(f".{name}.part" for name in _FILES), PICTURES}
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Run:
         checkpoint = self.load_checkpoint()
         evaluation = yield from evaluate(checkpoint.load_model(), self.capture, self.pictures_folder)
         table = evaluation.table(seconds=self._elapsed(checkpoint.step))
-        _replace_text(self.scores_path, json.dumps(table, indent=2) + "\n")
+        replace_text(self.scores_path, json.dumps(table, indent=2) + "\n")
         yield Saved(self.scores_path, "scores")
         return evaluation
 
@@ -215,7 +215,7 @@ class Run:
             return 0.0
         with path.open(encoding="utf-8") as log:
             stepped = [entry for entry in map(_parsed, log) if entry.get("type") == Stepped.__name__]
-        return next((entry["elapsed"] for entry in reversed(stepped) if entry["step"] + 1 == step), 0.0)
+        return next((entry["elapsed"] for entry in reversed(stepped) if entry["step"] + 1 <= step), 0.0)
 
     def _write_capture_table(self, capture: Capture) -> None:
         places = {name: str(path) for name in ("folder", *_PLACES) if (path := getattr(self.source, name)) is not None}
@@ -226,7 +226,7 @@ class Run:
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace_text(self.folder / CAPTURE, tomli_w.dumps(table))
+            replace_text(self.folder / CAPTURE, tomli_w.dumps(table))
         except OSError as error:
             raise RunError(f"cannot make the run folder ({error})", where=self.folder) from None
 
@@ -285,13 +285,3 @@ def _parsed(line: str) -> dict[str, Any]:
         return json.loads(line)
     except ValueError:
         return {}
-
-
-def _replace_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

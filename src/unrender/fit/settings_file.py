@@ -7,6 +7,7 @@ A field that holds one of several dataclasses (the network) says which in an ent
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import types
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["read_settings", "read_table", "settings_from_table", "settings_to_table", "write_settings"]
+__all__ = ["read_settings", "read_table", "replace_text", "settings_from_table", "settings_to_table", "write_settings"]
 
 _NONE = "none"
 _KIND = "kind"
@@ -32,7 +33,17 @@ _KIND = "kind"
 
 def write_settings(path: Path, settings: FitSettings) -> None:
     """Write every setting, also those with their default."""
-    path.write_text(tomli_w.dumps(settings_to_table(settings)), encoding="utf-8")
+    replace_text(path, tomli_w.dumps(settings_to_table(settings)))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def read_settings(path: Path, base: FitSettings | None = None) -> FitSettings:

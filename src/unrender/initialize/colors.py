@@ -7,9 +7,11 @@ of them wrong, so the answer is a weighted geometric median rather than a mean.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
+from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture
 from unrender.initialize.photos import radiance_photo
 from unrender.initialize.sight import Sight, look
@@ -77,9 +79,10 @@ def sample(image: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def cloud_radiance(colors: torch.Tensor, capture: Capture, view: int) -> torch.Tensor:
-    """Radiance [N, 3] of recorded ``colors`` [N, 3] in 0..1, taken to lie in the centre of the photo of ``view``."""
-    cameras = capture.cameras.select([view])
-    image = colors.T[None, :, None]
+def cloud_radiance(colors: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Radiance [N, 3] of recorded ``colors`` [N, 3] in 0..1: a cloud does not say which photo they came from, so the
+    mean exposure is assumed, the photo's centre, and the first camera.
+    """
+    typical = replace(sensor.select(torch.tensor([0])), exposure=torch.full((1,), float(sensor.exposure_mean)))
     middle = torch.zeros(1, 2, 1, len(colors))
-    return cameras.sensor.radiance(image, middle, cameras.camera_index)[0, :, 0].T
+    return typical.radiance(colors.T[None, :, None], middle, torch.zeros(1, dtype=torch.int64))[0, :, 0].T

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
-from unrender.cameras.camera import Cameras, pixel_centers
-from unrender.initialize.stereo import DepthMap
+from unrender.cameras.camera import Cameras
+from unrender.initialize.stereo import DepthMap, axis_rays
 from unrender.initialize.surfels import Surfels
 from unrender.kernels.rasterize_points.reference import in_image
 
@@ -44,8 +44,7 @@ def _confirmed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Places [M, 3] and radii [M] of the cells of ``claim`` that its partners confirm."""
     height, width = claim.depth.shape
-    rays = cameras.rays(claim.view, pixel_centers(height, width).reshape(-1, 2) * 2**claim.level).double()
-    rays = rays / (rays @ cameras.pose(claim.view)[0][2])[:, None]
+    rays = axis_rays(cameras, claim.view, claim.level, (height, width))
     eye, depth = cameras.centers[claim.view] - origin, claim.depth.reshape(-1).double()
     place = (eye + rays * depth[:, None]).float()
     ratios, confirmed, denied = (torch.zeros(len(place)) for _ in range(3))
@@ -65,9 +64,10 @@ def _opinion(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Which claims [M] ``other`` sees, its own depth there over theirs [M], and whether depth and colour agree [M]."""
     projection = cameras.project(other.view, place, origin)
-    size = (int(cameras.sizes[other.view, 0]), int(cameras.sizes[other.view, 1]))
-    index = torch.nonzero(projection.inside & in_image(projection.pixels, size))[:, 0]
+    index = torch.nonzero(projection.inside & in_image(projection.pixels, cameras.size_of(other.view)))[:, 0]
     column, row = (projection.pixels[index].long() >> other.level).unbind(-1)
+    trusted = other.trust[row, column] > 0
+    index, column, row = index[trusted], column[trusted], row[trusted]
     ratio = other.depth[row, column] / projection.depth[index]
     difference = (other.color[:, row, column] - claim.color.flatten(1)[:, index]).abs().mean(dim=0)
     return index, ratio, ((ratio - 1).abs() < SAME_DEPTH) & (difference < SAME_COLOR)

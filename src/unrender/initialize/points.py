@@ -58,6 +58,9 @@ class PointSettings:
     def __post_init__(self) -> None:
         if self.channels < 3:
             raise SettingsError("too few descriptor channels", expected="channels >= 3", got=self.channels)
+        height = self.environment_height
+        if height is not None and (height < 1 or height & (height - 1)):
+            raise SettingsError("environment_height", expected="a power of two", got=height)
         if self.count < 1:
             raise SettingsError("no points asked for", expected="count >= 1", got=self.count)
 
@@ -127,6 +130,8 @@ def surfels_of(cloud: PointCloud) -> Surfels:
 def with_normals(surfels: Surfels, capture: Capture, settings: PointSettings) -> tuple[Surfels, str]:
     """Normals as given, and estimated and oriented where they are missing."""
     missing = (surfels.normal == 0).all(dim=1, keepdim=True)
+    if not bool(missing.any()):
+        return surfels, "normals taken from the cloud"
     thin = replace(surfels, normal=thin_directions(surfels.position, settings.neighbours, settings.thickness))
     estimated = oriented_normals(thin, capture.cameras, capture.train, settings.agreement)
     normal = torch.where(missing, estimated, surfels.normal)
@@ -157,7 +162,7 @@ def painted(
     """The scene of ``surfels`` with the radiance of the photos on it and around it."""
     radiance, weight = seen_radiance(surfels, capture, views)
     unseen = weight == 0
-    radiance[unseen] = cloud_radiance(surfels.color[unseen], capture, views[0])
+    radiance[unseen] = cloud_radiance(surfels.color[unseen], capture.cameras.sensor)
     height = settings.environment_height
     size = environment_size(capture.cameras, views) if height is None else (height, 2 * height)
     around, _ = seen_environment(surfels, capture, views, size)

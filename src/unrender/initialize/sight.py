@@ -47,7 +47,7 @@ class Sight:
 def look(surfels: Surfels, cameras: Cameras, view: int) -> Sight:
     """What ``view`` of ``cameras`` sees of ``surfels``."""
     projection = cameras.project(view, surfels.position, surfels.origin)
-    size = (int(cameras.sizes[view, 0]), int(cameras.sizes[view, 1]))
+    size = cameras.size_of(view)
     index = torch.nonzero(projection.inside & in_image(projection.pixels, size))[:, 0]
     frontal, facing = facing_of(surfels, index, (cameras.centers[view] - surfels.origin).float())
     index, frontal = index[facing], frontal[facing]

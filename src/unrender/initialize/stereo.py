@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.functional import avg_pool2d, grid_sample
@@ -25,9 +25,9 @@ from unrender.initialize.photos import radiance_photo
 from unrender.initialize.semiglobal import aggregate, cheapest
 from unrender.initialize.sight import Sight, look
 from unrender.initialize.surfels import Surfels
-from unrender.kernels.rasterize_points.reference import nearest_depth
+from unrender.kernels.rasterize_points.reference import in_image, nearest_depth
 
-__all__ = ["DepthMap", "bare_share", "depth_maps"]
+__all__ = ["DepthMap", "axis_rays", "bare_share", "depth_maps"]
 
 # A depth map has at most so many cells along its longer side, and so many depths to choose from.
 CELLS, DEPTHS = 128, 64
@@ -77,7 +77,7 @@ def bare_share(surfels: Surfels, capture: Capture, views: Sequence[int]) -> floa
     level, empty = _level(capture.cameras, some), []
     for view in some:
         projection = capture.cameras.project(view, surfels.position, surfels.origin)
-        size = (int(capture.cameras.sizes[view, 0]), int(capture.cameras.sizes[view, 1]))
+        size = capture.cameras.size_of(view)
         empty.append(
             nearest_depth(projection.pixels, projection.depth, projection.inside, size, level).isinf().flatten()
         )
@@ -89,7 +89,9 @@ def depth_maps(surfels: Surfels, capture: Capture, views: Sequence[int]) -> list
     """Depth maps of up to ``MOST_VIEWS`` of ``views``; views that see no point of ``surfels`` get none."""
     chosen = list(views[:: max(1, math.ceil(len(views) / MOST_VIEWS))])
     cameras = capture.cameras
-    sights = {view: sight for view in chosen if len((sight := look(surfels, cameras, view)).index) > 0}
+    # Their depth layers are as large as the photos, and not needed here.
+    looks = {view: replace(look(surfels, cameras, view), layers=()) for view in chosen}
+    sights = {view: sight for view, sight in looks.items() if len(sight.index) > 0}
     level = _level(cameras, chosen)
     pictures = {view: _picture(capture, view, level) for view in sights}
     partners = partners_of(surfels, cameras, sights)
@@ -141,10 +143,10 @@ def sweep_cost(
     """
     color = pictures[view].color
     height, width = color.shape[1:]
-    rays = _axis_rays(cameras, view, level, (height, width))
+    rays = axis_rays(cameras, view, level, (height, width))
     unseen = torch.full((len(inverse_depths), height * width), torch.inf)
     costs = torch.stack(
-        [unseen, *(_differences(cameras, view, other, rays, pictures, inverse_depths) for other in others)]
+        [unseen, *(_differences(cameras, view, other, rays, pictures, inverse_depths, level) for other in others)]
     )
     costs = costs.sort(dim=0).values
     known = costs.isfinite().sum(dim=0)
@@ -175,6 +177,7 @@ def _differences(
     rays: torch.Tensor,
     pictures: dict[int, _Picture],
     inverse_depths: torch.Tensor,
+    level: int,
 ) -> torch.Tensor:
     """Colour difference [K, h w] between cells of ``view`` at each depth and what ``other`` shows there; inf where
     unseen.
@@ -185,11 +188,12 @@ def _differences(
     places = direction / inverse_depths[:, None, None] + start
     pixels, inside = cameras.lens(other).project(places.reshape(-1, 3))
     pixels = pixels * cameras.pixel_scale[other].float() + cameras.pixel_offset[other].float()
-    height, width = cameras.sizes[other].tolist()
-    grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
     shown = torch.cat([pictures[other].color, pictures[other].trust[None]])
+    height, width = shown.shape[1:]
+    # The last cells may reach beyond the photo: places are measured in whole cells.
+    grid = pixels / (pixels.new_tensor([width, height]) * 2**level) * 2 - 1
     found = grid_sample(shown[None], grid[None, None], padding_mode="border", align_corners=False)[0, :, 0]
-    seen = inside & (grid.abs() < 1).all(dim=1) & (found[3] > 0)
+    seen = inside & in_image(pixels, cameras.size_of(other)) & (found[3] > 0)
     found = found[:3].reshape(3, len(inverse_depths), -1)
     difference = (found - pictures[view].color.reshape(3, 1, -1)).abs().mean(dim=0).clamp(max=WORST)
     return torch.where(seen.reshape(difference.shape), difference, torch.inf)
@@ -212,7 +216,7 @@ def _hypotheses(sight: Sight) -> torch.Tensor:
     return torch.linspace(1 / (FARTHER * farthest), 1 / (NEARER * nearest), DEPTHS)
 
 
-def _axis_rays(cameras: Cameras, view: int, level: int, size: tuple[int, int]) -> torch.Tensor:
+def axis_rays(cameras: Cameras, view: int, level: int, size: tuple[int, int]) -> torch.Tensor:
     """World directions [h w, 3] float64 through the cells' centres, of length 1 along the optical axis."""
     rays = cameras.rays(view, pixel_centers(*size).reshape(-1, 2) * 2**level).double()
     return rays / (rays @ cameras.pose(view)[0][2])[:, None]

@@ -31,7 +31,7 @@ class Shader(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """(scene, shader, cameras) and how the scene is rasterised."""
+    """(scene, shader, cameras) and how the scene is rasterised (without ghosts, unless a fit asks for them)."""
 
     scene: Scene
     shader: Shader
