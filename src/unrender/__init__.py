@@ -1,4 +1,4 @@
-"""unrender: posed photos and rough geometry in; a fitted scene, refined cameras and new views out.
+"""unrender: posed photos and rough geometry in; a fitted scene, exposures and responses, and new views out.
 
 This file is the whole public surface. Every name is loaded when it is first used, so that ``import unrender`` is quick.
 

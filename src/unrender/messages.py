@@ -5,7 +5,7 @@ The engine yields these and never prints, plots or serves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Evaluated", "Finished", "Message", "Note", "Saved", "Scores", "Started", "Stepped"]
@@ -43,7 +43,7 @@ class Stepped(Message):
     """One optimiser step was made.
 
     ``psnr`` is of the training crop [dB]; ``fraction`` of the whole fit is done; ``remaining`` seconds are left
-    by the present pace; ``timings`` maps stage name to seconds of this step.
+    by the present pace.
     """
 
     step: int
@@ -52,7 +52,6 @@ class Stepped(Message):
     fraction: float
     elapsed: float
     remaining: float
-    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,14 @@ def test_shapes_types_and_ranges(capture_of: Make, plane: torch.Tensor, ring: li
     assert any("3000 points in all" in note for note in notes)
 
 
+def test_a_factor_densifies_by_a_factor(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> None:
+    assert len(start(capture_of(plane, ring), replace(SMALL, factor=1.5))) == 2250
+    with pytest.raises(SettingsError, match="factor"):
+        PointSettings(factor=0.5)
+    with pytest.raises(SettingsError, match="power of two"):
+        PointSettings(environment_height=300)
+
+
 def test_a_grey_room_starts_grey(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> None:
     scene = start(capture_of(plane, ring))
     torch.testing.assert_close(scene.descriptors, torch.full((3000, 4), 0.3), atol=0.01, rtol=0)

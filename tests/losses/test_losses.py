@@ -107,8 +107,10 @@ def test_impossible_settings_are_refused():
         LossSettings(l1=-1)
     with pytest.raises(SettingsError, match="positive"):
         LossSettings(l1=0, dssim=0, gradient=0)
-    with pytest.raises(SettingsError, match="vgg-weights"):
+    with pytest.raises(SettingsError, match="vgg_weights"):
         LossSettings(vgg=1.0)
+    with pytest.raises(SettingsError, match="no such file"):
+        LossSettings(vgg=1.0, vgg_weights="nowhere.pth")
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)

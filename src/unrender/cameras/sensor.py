@@ -75,17 +75,19 @@ class Sensor:
         """The sensor that a fit starts from: given EVs, white points 1, no vignette, response x^0.45.
 
         ``exposure`` [V]: EV in stops, NaN where unknown; ``cameras``: C; ``anchor`` [V] bool: the views whose mean EV
-        and white point are held, all of them by default. The mean is that of the anchor views with known EV (of any
-        views when there are none, 0 when nothing is known), and an unknown EV starts there.
+        and white point are held, all of them by default. The mean is that of the anchor views with known EV, and an
+        unknown EV starts there. Where no anchor view's is known, all start at 0: the others have nothing to be
+        compared with.
         """
         exposure = exposure.to(torch.float64)
         known = ~exposure.isnan()
         anchor = torch.ones_like(known) if anchor is None else anchor.to(known)
         if anchor.shape != exposure.shape:
             raise ShapeError("anchor", expected=f"one bool per view {tuple(exposure.shape)}", got=tuple(anchor.shape))
-        sources = next((s for s in (known & anchor, known) if bool(s.any())), None)
-        mean = 0.0 if sources is None else float(exposure[sources].mean())
-        ev = torch.where(known, exposure, mean).float()
+        sources = known & anchor
+        compared = bool(sources.any())
+        mean = float(exposure[sources].mean()) if compared else 0.0
+        ev = torch.where(known & compared, exposure, mean).float()
         device = ev.device
         return cls(
             exposure=ev,

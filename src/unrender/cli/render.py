@@ -40,13 +40,13 @@ class RenderVerb:
     tonemap: Operator = "sensor"
     """sensor: as the run's camera would record it; the others are for screens."""
     ev: Annotated[float | None, option("E")] = None
-    """Stops above the run's mean exposure; higher is darker. Default: each photo's own exposure, 0 otherwise."""
+    """Stops above the run's mean exposure; higher is darker. Default: each photo's own with the sensor, else 0."""
     up: Annotated[tuple[float, float, float] | None, option("X Y Z")] = None
-    """World direction that is up in an orbit. Default: from the cameras."""
+    """World direction that is up in an orbit (other paths keep the cameras' own). Default: from the cameras."""
     width: Annotated[int | None, option("W")] = None
     """Width in pixels. Default: the run's."""
     exr: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Write linear radiance as float32 EXR instead of PNG."""
+    """Write linear radiance as float32 EXR instead of PNG; --ev and --tonemap then have no effect."""
     session: Session = field(default_factory=Session)
 
     def run(self) -> int:

@@ -23,7 +23,7 @@ class Session:
     """Options that mean the same in every verb."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    """Where to compute; this release has renderers for the CPU only and refuses cuda."""
     threads: Annotated[int | None, option("N")] = None
     """Processor threads. Default: UNRENDER_THREADS, else one per core."""
     quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False

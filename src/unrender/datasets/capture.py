@@ -87,6 +87,11 @@ class Capture:
         return len(self.names)
 
     @property
+    def test_names(self) -> tuple[str, ...]:
+        """Names of the held-out views."""
+        return tuple(self.names[view] for view in self.test)
+
+    @property
     def train(self) -> tuple[int, ...]:
         """Indices of the views that may be fitted to."""
         held_out = set(self.test)

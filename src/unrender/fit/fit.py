@@ -1,6 +1,7 @@
 """The training loop: draw crops, render them, compare, step. It yields messages and never prints.
 
-All that is random in step s follows from (seed, s), so that a resumed fit goes on as if it had never stopped.
+All that is random in step s follows from (seed, s), so that a fit that ends by steps, once resumed, goes on as if it
+had never stopped. (One that ends by the clock takes its step sizes from the clock too.)
 """
 
 from __future__ import annotations

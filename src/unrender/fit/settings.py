@@ -28,6 +28,14 @@ class CropSettings:
     zoom: tuple[float, float] = (0.75, 1.5)
     batch: int = 1
 
+    def __post_init__(self) -> None:
+        if self.size < 16:
+            raise SettingsError("crop.size", expected="16 pixels or more", got=self.size)
+        if self.batch < 1:
+            raise SettingsError("crop.batch", expected="1 or more", got=self.batch)
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise SettingsError("crop.zoom", expected="0 < least <= greatest", got=list(self.zoom))
+
 
 def _rates() -> dict[str, float]:
     return {
@@ -78,6 +86,9 @@ class FitSettings:
         for name, amount in (("steps", self.steps), ("minutes", self.minutes)):
             if amount is not None and amount <= 0:
                 raise SettingsError(f"{name} must be positive", got=amount)
+        for name, share in (("unlock", self.unlock), ("decay", self.decay), ("ghosts", self.ghosts)):
+            if not 0 <= share <= 1:
+                raise SettingsError(name, expected="0 to 1", got=share)
         if self.points.channels != self.network.channels:
             expected = f"points.channels = {self.network.channels}, as the network reads"
             raise SettingsError("points and network differ", expected=expected, got=self.points.channels)

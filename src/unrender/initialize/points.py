@@ -32,7 +32,8 @@ __all__ = ["PointSettings", "points_from_capture"]
 class PointSettings:
     """How the first scene is made.
 
-    ``count``: sparser clouds are densified to this many points, denser ones keep all of theirs; ``channels``: D >= 3.
+    ``count``: sparser clouds are densified to this many points, denser ones keep all of theirs; ``factor``: densify to
+    this many times the points there are (stereo included) instead; ``channels``: D >= 3.
     ``logarithmic``: store descriptors as logarithms; None: where the radiance range exceeds 1:400, as the paper does.
     ``environment_height``: half the map's width; None: about 4 pixels to the texel.
     ``stereo``: add up to ``count`` points from depth maps of the photos, see ``stereo.py``; None: where the cloud
@@ -44,6 +45,7 @@ class PointSettings:
     """
 
     count: int = 200_000
+    factor: float | None = None
     channels: int = 4
     logarithmic: bool | None = None
     environment_height: int | None = None
@@ -58,6 +60,8 @@ class PointSettings:
     def __post_init__(self) -> None:
         if self.channels < 3:
             raise SettingsError("too few descriptor channels", expected="channels >= 3", got=self.channels)
+        if self.factor is not None and self.factor < 1:
+            raise SettingsError("factor", expected="1 or more", got=self.factor)
         height = self.environment_height
         if height is not None and (height < 1 or height & (height - 1)):
             raise SettingsError("environment_height", expected="a power of two", got=height)
@@ -87,7 +91,8 @@ def points_from_capture(
     cloud, notes = clean_surfels(capture, settings)
     dense, stereo_note = with_stereo(cloud, capture, settings, generator)
     facing, normal_note = with_normals(dense, capture, settings)
-    surfels = densify(facing, settings.count, settings.reach, generator)
+    wanted = settings.count if settings.factor is None else round(settings.factor * len(facing))
+    surfels = densify(facing, wanted, settings.reach, generator)
     surfels = surfels.select(morton_order(surfels.position))
     scene, painting_notes = painted(surfels, capture, views, settings, generator)
     return scene, (*notes, stereo_note, normal_note, f"{len(surfels)} points in all", *painting_notes)

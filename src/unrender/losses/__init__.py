@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -35,11 +36,14 @@ class LossSettings:
         if min(weights) < 0 or max(weights) == 0:
             raise SettingsError("a loss needs weights >= 0, one of them positive", got=weights)
         if self.gradient_levels < 1:
-            raise SettingsError("the gradient loss needs a level", expected="gradient-levels >= 1")
+            raise SettingsError("the gradient loss needs a level", expected="gradient_levels >= 1")
         if self.vgg > 0 and self.vgg_weights is None:
             raise SettingsError(
-                "the VGG loss needs its weights", expected="a path", got=None, where="loss.vgg-weights", do="set it"
+                "the VGG loss needs its weights", expected="a path", got=None, where="loss.vgg_weights", do="set it"
             )
+        if self.vgg_weights is not None and not Path(self.vgg_weights).is_file():
+            where = f"loss.vgg_weights = {self.vgg_weights}"
+            raise SettingsError("no such file", where=where, do="give torchvision's vgg19 state dict")
 
 
 def total(

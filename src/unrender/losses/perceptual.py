@@ -89,7 +89,7 @@ def _convolution(
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    advice = "set loss.vgg to 0, or give loss.vgg-weights a file with torchvision's vgg19 state dict"
+    advice = "set loss.vgg to 0, or give loss.vgg_weights a file with torchvision's vgg19 state dict"
     if not path.is_file():
         raise UnrenderError("no VGG-19 weights here", where=path, do=advice)
     try:
