@@ -58,7 +58,8 @@ def fit_settings(minutes: float, steps: int | None, seed: int) -> FitSettings:
         steps=steps,
         seed=seed,
         network=DecoderSettings(skip=True),
-        rates={**base.rates, "scene.points.descriptors": 0.01},
+        rates={**base.rates, "scene.points.descriptors": 0.01, "cameras.response": 1e-3},
+        radiometry=True,
         unlock=0.0,
     )
 
@@ -76,7 +77,7 @@ class DemoVerb:
     """Number of photos; every 8th is held out."""
     width: Annotated[int, tyro.conf.arg(metavar="W")] = 384
     """Width of the photos in pixels."""
-    minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 2.0
+    minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 2.2
     """Time to fit."""
     steps: Annotated[int | None, option("N")] = None
     """Fit this many steps instead."""

@@ -20,7 +20,8 @@ from unrender.fit.crops import Window, crop_cameras, crop_image, draw_window, vi
 from unrender.fit.optimizers import Optimizer
 from unrender.fit.schedules import cosine, unlocked
 from unrender.fit.settings import DEFAULT_STEPS, FitSettings
-from unrender.initialize.points import points_from_capture
+from unrender.initialize.points import clean_surfels, points_from_capture
+from unrender.initialize.radiometry import start_sensor
 from unrender.losses import total
 from unrender.messages import Finished, Message, Started, Stepped
 from unrender.render.model import Model
@@ -47,11 +48,14 @@ def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[s
     Only training views are used. Same capture, settings and thread count: same bits.
     """
     generator = torch.Generator().manual_seed(settings.seed)
+    # A fit steps the sensor in place; the capture's own stays as it was measured.
+    sensor = deepcopy(capture.cameras.sensor)
+    if settings.radiometry:
+        sensor = start_sensor(clean_surfels(capture, settings.points)[0], capture, generator)
+    capture = replace(capture, cameras=replace(capture.cameras, sensor=sensor))
     scene, notes = points_from_capture(capture, settings.points, generator)
     shader = NetworkShader(settings.network, seed=settings.seed)
-    # A fit steps the sensor in place; the capture's own stays as it was measured.
-    cameras = replace(capture.cameras, sensor=deepcopy(capture.cameras.sensor))
-    return Model(scene, shader, cameras, settings.raster), notes
+    return Model(scene, shader, capture.cameras, settings.raster), notes
 
 
 class Fit:

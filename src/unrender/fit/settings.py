@@ -55,7 +55,8 @@ class FitSettings:
 
     ``rates``: Adam's step size per dotted parameter name or prefix (the longest prefix holds; 0 keeps it fixed);
     ``unlock``: share of the fit after which the ``cameras.*`` parameters start to move;
-    ``response_prior``: weight of the response's smoothness;
+    ``radiometry``: start exposures, white points, vignette and response from what photos of the same points say, see
+    ``initialize/radiometry.py``; ``response_prior``: weight of the response's smoothness;
     ``decay``: factor that the rates have fallen to at the end (cosine);
     ``alpha``, ``gamma``, ``ghosts``: see ``PointRasterSettings``;
     ``width``: working width of the photos [pixels], None keeps the photos' own.
@@ -75,6 +76,7 @@ class FitSettings:
     unlock: float = 0.05
     decay: float = 0.02
     ghosts: float = 0.25
+    radiometry: bool = False
     response_prior: float = 0.1
     checkpoint_every: float = 60.0
 

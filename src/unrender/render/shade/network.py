@@ -158,7 +158,11 @@ def filled_colors(frame: Frame) -> torch.Tensor:
 
     Not of layer 0: few of its pixels are hit, and by single points, whose noise a network then has to undo.
     """
-    layers, hits = frame.features or (), frame.hits or ()
+    if frame.features is None or frame.hits is None:
+        raise ShapeError(
+            "only a frame with features and hits has holes to fill", expected="features and hits", got=None
+        )
+    layers, hits = frame.features, frame.hits
     colors = layers[-1][:, :3]
     for layer, hit in zip(reversed(layers[1:-1]), reversed(hits[1:-1]), strict=True):
         colors = torch.where(hit > 0, layer[:, :3], upsample_to(colors, layer))

@@ -1,0 +1,116 @@
+"""The sensor before any fitting: what the same points look like in photos of different exposure.
+
+A point that several training photos show has one radiance, however they recorded it. So exposures, white points,
+vignette and response are those under which every point explains all of its recorded colours, up to the gauges that the
+sensor holds (after Debevec and Malik 1997, with the exposures free too). Occlusion and gloss make some samples wrong;
+the loss is nearly the absolute difference, which bears that.
+
+Letters: V training views, M samples per view, N points that were sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import torch
+
+from unrender.cameras.camera import Cameras
+from unrender.cameras.sensor import Sensor
+from unrender.datasets.capture import Capture
+from unrender.initialize.colors import sample
+from unrender.initialize.sight import look
+from unrender.initialize.surfels import Surfels
+
+__all__ = ["Samples", "sample_photos", "start_sensor"]
+
+# Samples per photo, and at most so many photos, evenly spaced.
+SAMPLES, MOST_VIEWS = 2000, 128
+# Steps of Adam, and step sizes: log radiance, EV, log2 white point, vignette, logits of the response.
+STEPS = 150
+RATES = {"radiance": 0.02, "exposure": 5e-3, "white_point": 2e-3, "vignette": 3e-3, "response_logits": 3e-2}
+# Weight of the response's smoothness, and the difference of recorded values below which the loss is a parabola.
+PRIOR, ROUND = 1e-4, 0.01
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Recorded colours of points: ``views`` [V]; ``point`` [V, M], 0..N-1; ``color`` [V, 3, 1, M] in 0..1;
+    ``coordinates`` [V, 2, 1, M]: where on the sensor (``Cameras.sensor_coordinates``).
+    """
+
+    views: tuple[int, ...]
+    point: torch.Tensor
+    color: torch.Tensor
+    coordinates: torch.Tensor
+
+
+def start_sensor(surfels: Surfels, capture: Capture, generator: torch.Generator) -> Sensor:
+    """The capture's sensor, its exposures, white points, vignette and response moved to what the training photos say.
+
+    ``exposure_start``, from EXIF, stays; held-out views stay as they are. Unchanged where no point is seen.
+    """
+    sensor = deepcopy(capture.cameras.sensor)
+    samples = sample_photos(surfels, capture, capture.train, generator)
+    if samples is None:
+        return sensor
+    cameras = replace(capture.cameras, sensor=sensor)
+    log_radiance = _first_radiance(samples, cameras).log().requires_grad_()
+    leaves = {"radiance": log_radiance} | {name: getattr(sensor, name) for name in RATES if name != "radiance"}
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    optimizer = torch.optim.Adam([{"params": [leaf], "lr": RATES[name]} for name, leaf in leaves.items()])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        _disagreement(samples, cameras, log_radiance).backward()
+        optimizer.step()
+        schedule.step()
+        for parameter in cameras.parameters():
+            if parameter.hold is not None:
+                parameter.hold()
+    for leaf in leaves.values():
+        leaf.requires_grad_(False)
+        leaf.grad = None
+    return sensor
+
+
+@torch.no_grad()
+def sample_photos(
+    surfels: Surfels, capture: Capture, views: Sequence[int], generator: torch.Generator
+) -> Samples | None:
+    """What photos show at random points that they see; None where none sees any."""
+    chosen = list(views[:: max(1, -(-len(views) // MOST_VIEWS))])
+    sights = {view: sight for view in chosen if len((sight := look(surfels, capture.cameras, view)).index) > 0}
+    if not sights:
+        return None
+    points, colors, places = [], [], []
+    for view, sight in sights.items():
+        taken = torch.randint(len(sight.index), (SAMPLES,), generator=generator)
+        coordinates = capture.cameras.select([view]).sensor_coordinates()[0]
+        found = sample(torch.cat([capture.image(view), coordinates]), sight.pixels[taken]).T[:, None]
+        points.append(sight.index[taken])
+        colors.append(found[:3])
+        places.append(found[3:])
+    _, point = torch.unique(torch.stack(points), return_inverse=True)
+    return Samples(tuple(sights), point, torch.stack(colors), torch.stack(places))
+
+
+def _first_radiance(samples: Samples, cameras: Cameras) -> torch.Tensor:
+    """Mean radiance [N, 3] of each point under the sensor as it is."""
+    chosen = cameras.select(samples.views)
+    radiance = chosen.sensor.radiance(samples.color, samples.coordinates, chosen.camera_index)
+    flat, point = radiance[:, :, 0].transpose(1, 2).reshape(-1, 3), samples.point.flatten()
+    count = torch.bincount(point)
+    return (flat.new_zeros(len(count), 3).index_add_(0, point, flat) / count[:, None]).clamp(min=1e-4)
+
+
+def _disagreement(samples: Samples, cameras: Cameras, log_radiance: torch.Tensor) -> torch.Tensor:
+    """How far the points' radiances, as recorded, are from the photos; points seen once have nothing to say."""
+    chosen = cameras.select(samples.views)
+    radiance = log_radiance.exp()[samples.point].transpose(1, 2)[:, :, None]
+    recorded = chosen.sensor.record(radiance, samples.coordinates, chosen.camera_index, leak=True)
+    shared = (torch.bincount(samples.point.flatten()) > 1)[samples.point][:, None, None]
+    difference = ((recorded - samples.color).square() + ROUND**2).sqrt()
+    return (difference * shared).mean() + PRIOR * chosen.sensor.response_smoothness()
