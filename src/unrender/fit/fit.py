@@ -16,6 +16,7 @@ import torch
 
 from unrender.datasets.capture import Capture
 from unrender.errors import RunError
+from unrender.fit.checkpoint import load_values
 from unrender.fit.crops import Window, crop_cameras, crop_image, draw_window, view_order
 from unrender.fit.optimizers import Optimizer
 from unrender.fit.schedules import cosine, unlocked
@@ -99,13 +100,7 @@ class Fit:
         """Go on from what ``state`` gave after ``step`` steps and ``elapsed`` seconds. Raises RunError when it does
         not fit.
         """
-        for parameter in self._parameters:
-            saved = tensors.get(parameter.name)
-            if saved is None or saved.shape != parameter.raw.shape:
-                got = "nothing" if saved is None else tuple(saved.shape)
-                raise RunError(f"no state for {parameter.name}", expected=tuple(parameter.raw.shape), got=got)
-            with torch.no_grad():
-                parameter.raw.copy_(saved)
+        load_values(self._parameters, tensors)
         self.optimizer.restore(tensors)
         self.step, self.elapsed = step, elapsed
 
