@@ -11,7 +11,6 @@ from unrender.geometry.rotations import (
     quat_wxyz_from_rotation,
     rotation_from_quat_wxyz,
     skew,
-    slerp,
 )
 
 IDENTITY = torch.eye(3, dtype=torch.float64)
@@ -94,19 +93,3 @@ def test_pycolmap_agrees():
         x, y, z, w = pycolmap.Rotation3d(rotation.numpy()).quat
         theirs = torch.tensor([w, x, y, z], dtype=torch.float64)
         assert abs(float(theirs @ quat_wxyz_from_rotation(rotation))) == pytest.approx(1, abs=1e-14)
-
-
-def test_slerp_turns_at_constant_speed_about_one_axis():
-    start, end = quat_wxyz_from_rotation(random_rotations(2, seed=3))
-    relative = log_so3(rotation_from_quat_wxyz(end) @ rotation_from_quat_wxyz(start).T)
-    fractions = torch.linspace(0, 1, 11, dtype=torch.float64)
-    between = rotation_from_quat_wxyz(slerp(start, end, fractions))
-    expected = exp_so3(fractions[:, None] * relative) @ rotation_from_quat_wxyz(start)
-    assert torch.allclose(between, expected, atol=1e-13)
-
-
-def test_slerp_takes_the_shorter_way_and_survives_equal_ends():
-    quaternion = quat_wxyz_from_rotation(random_rotations(1)[0])
-    assert torch.allclose(slerp(quaternion, -quaternion, 0.3), quaternion, atol=1e-15)
-    nearly = quaternion + 1e-9
-    assert bool(torch.isfinite(slerp(quaternion, nearly, 0.5)).all())

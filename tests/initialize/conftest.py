@@ -14,6 +14,8 @@ from unrender.cameras.lens import make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture
 from unrender.datasets.clouds import PointCloud
+from unrender.initialize.densify import neighbourhood_radius
+from unrender.initialize.surfels import Surfels
 
 # Ray origins [K, 3] and unit directions [K, 3] -> radiance [K, 3].
 Light = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -103,3 +105,19 @@ def plane(generator: torch.Generator) -> torch.Tensor:
 def capture_of() -> Callable[..., Imagined]:
     """``make_capture``."""
     return make_capture
+
+
+@pytest.fixture
+def surfels() -> Callable[[torch.Tensor], Surfels]:
+    """Grey surfels without normals at given positions [N, 3], the world's origin as theirs."""
+
+    def make(positions: torch.Tensor) -> Surfels:
+        return Surfels(
+            origin=torch.zeros(3, dtype=torch.float64),
+            position=positions.float(),
+            normal=torch.zeros(len(positions), 3),
+            radius=neighbourhood_radius(positions),
+            color=torch.full((len(positions), 3), 0.5),
+        )
+
+    return make

@@ -9,20 +9,10 @@ import torch
 
 from unrender.datasets.capture import Capture
 from unrender.initialize.colors import cloud_radiance, sample, seen_radiance
-from unrender.initialize.densify import neighbourhood_radius
 from unrender.initialize.surfels import Surfels
 
 Make = Callable[..., Capture]
-
-
-def surfels(positions: torch.Tensor) -> Surfels:
-    return Surfels(
-        origin=torch.zeros(3, dtype=torch.float64),
-        position=positions.float(),
-        normal=torch.zeros(len(positions), 3),
-        radius=neighbourhood_radius(positions),
-        color=torch.full((len(positions), 3), 0.5),
-    )
+MakeSurfels = Callable[[torch.Tensor], Surfels]
 
 
 def pattern(places: torch.Tensor) -> torch.Tensor:
@@ -43,7 +33,7 @@ def two_walls(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
 
 
 def test_colors_of_a_wall_through_eight_exposures(
-    capture_of: Make, plane: torch.Tensor, ring: list[list[float]]
+    surfels: MakeSurfels, capture_of: Make, plane: torch.Tensor, ring: list[list[float]]
 ) -> None:
     capture = capture_of(plane, ring, wall, exposure=torch.linspace(-0.5, 0.5, 8).tolist())
     radiance, weight = seen_radiance(surfels(plane), capture, range(8))
@@ -51,7 +41,7 @@ def test_colors_of_a_wall_through_eight_exposures(
     torch.testing.assert_close(radiance, pattern(plane.float()), atol=0.01, rtol=0)
 
 
-def test_what_hides_a_surfel_does_not_paint_it(capture_of: Make, plane: torch.Tensor) -> None:
+def test_what_hides_a_surfel_does_not_paint_it(surfels: MakeSurfels, capture_of: Make, plane: torch.Tensor) -> None:
     eyes = [[x, 0.0, -3.0] for x in (-2.0, -1.0, 0.0, 1.0, 2.0)]
     front, rear = plane * 0.5, plane + torch.tensor([0.0, 0.0, 1.0])
     capture = capture_of(plane, eyes, two_walls)
@@ -64,7 +54,7 @@ def test_what_hides_a_surfel_does_not_paint_it(capture_of: Make, plane: torch.Te
 
 
 def test_one_passer_by_in_eight_photos_does_not_matter(
-    capture_of: Make, plane: torch.Tensor, ring: list[list[float]]
+    surfels: MakeSurfels, capture_of: Make, plane: torch.Tensor, ring: list[list[float]]
 ) -> None:
     def crossed(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         passing = (origins[:, :1] > 0.9).expand(-1, 3)  # the first camera of the ring only
@@ -75,7 +65,9 @@ def test_one_passer_by_in_eight_photos_does_not_matter(
     torch.testing.assert_close(radiance, pattern(plane.float()), atol=0.035, rtol=0)
 
 
-def test_a_clipped_photo_counts_less_than_one_that_holds_the_light(capture_of: Make, plane: torch.Tensor) -> None:
+def test_a_clipped_photo_counts_less_than_one_that_holds_the_light(
+    surfels: MakeSurfels, capture_of: Make, plane: torch.Tensor
+) -> None:
     eyes = [[0.0, 0.0, -3.0], [0.1, 0.0, -3.0], [0.0, 0.1, -3.0]]
     bright = lambda origins, directions: torch.full_like(directions, 1.5)  # noqa: E731
     capture = capture_of(plane, eyes, bright, exposure=[-0.5, -0.5, 1.0])

@@ -8,12 +8,12 @@ import torch
 
 from unrender.datasets.capture import Capture
 from unrender.geometry.equirect import texel_centers
-from unrender.initialize.densify import neighbourhood_radius
 from unrender.initialize.environment import empty_pixels, environment_size, fill_gaps, seen_environment
 from unrender.initialize.sight import look
 from unrender.initialize.surfels import Surfels
 
 Make = Callable[..., Capture]
+MakeSurfels = Callable[[torch.Tensor], Surfels]
 
 
 def glow(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
@@ -21,21 +21,13 @@ def glow(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     return 0.3 + 0.2 * torch.nn.functional.normalize(directions, dim=1)
 
 
-def sparse(positions: torch.Tensor) -> Surfels:
-    return Surfels(
-        origin=torch.zeros(3, dtype=torch.float64),
-        position=positions.float(),
-        normal=torch.zeros(len(positions), 3),
-        radius=neighbourhood_radius(positions),
-        color=torch.full((len(positions), 3), 0.5),
-    )
-
-
-def test_directions_that_were_seen_get_their_radiance(capture_of: Make, generator: torch.Generator) -> None:
+def test_directions_that_were_seen_get_their_radiance(
+    surfels: MakeSurfels, capture_of: Make, generator: torch.Generator
+) -> None:
     eyes = torch.nn.functional.normalize(torch.randn(60, 3, generator=generator), dim=1)
     tiny = 1e-3 * torch.randn(50, 3, generator=generator, dtype=torch.float64)
     capture = capture_of(tiny, eyes.tolist(), glow)
-    found, weight = seen_environment(sparse(tiny), capture, range(60), (32, 64))
+    found, weight = seen_environment(surfels(tiny), capture, range(60), (32, 64))
     truth = glow(torch.zeros(1), texel_centers(32, 64).reshape(-1, 3)).T.reshape(3, 32, 64)
     seen = weight > 5
     assert float(seen.float().mean()) > 0.9
@@ -43,9 +35,9 @@ def test_directions_that_were_seen_get_their_radiance(capture_of: Make, generato
     assert float((found - truth).abs().max()) < 0.15
 
 
-def test_pixels_with_points_do_not_count(capture_of: Make, plane: torch.Tensor) -> None:
+def test_pixels_with_points_do_not_count(surfels: MakeSurfels, capture_of: Make, plane: torch.Tensor) -> None:
     cameras = capture_of(plane, [[0.0, 0.0, -3.0]]).cameras
-    empty = empty_pixels(look(sparse(plane), cameras, 0).layers)
+    empty = empty_pixels(look(surfels(plane), cameras, 0).layers)
     assert float(empty[12:36, 20:44].float().mean()) < 0.02
     assert bool(empty[:, :6].all())
 

@@ -10,11 +10,11 @@ import torch
 
 from unrender.cameras.sensor import Sensor, response_knots
 from unrender.datasets.capture import Capture
-from unrender.initialize.densify import neighbourhood_radius
 from unrender.initialize.radiometry import sample_photos, start_sensor
 from unrender.initialize.surfels import Surfels
 
 Make = Callable[..., Capture]
+MakeSurfels = Callable[[torch.Tensor], Surfels]
 TRUE_EV = [3.0, 4.3, 5.1, 3.6, 4.9, 3.2, 5.4, 4.1]
 
 
@@ -28,17 +28,6 @@ def painted(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
 def response(x: torch.Tensor) -> torch.Tensor:
     """A curve clearly beside x^0.45."""
     return (1 - torch.exp(-3 * x**0.6)) / (1 - torch.exp(torch.tensor(-3.0, dtype=x.dtype)))
-
-
-def surfels(plane: torch.Tensor) -> Surfels:
-    number = len(plane)
-    return Surfels(
-        origin=torch.zeros(3, dtype=torch.float64),
-        position=plane.float(),
-        normal=torch.zeros(number, 3),
-        radius=neighbourhood_radius(plane),
-        color=torch.full((number, 3), 0.5),
-    )
 
 
 @pytest.fixture
@@ -58,7 +47,9 @@ def capture(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> C
     return told_capture
 
 
-def test_exposures_and_response_come_closer(capture: Capture, plane: torch.Tensor, generator: torch.Generator) -> None:
+def test_exposures_and_response_come_closer(
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
+) -> None:
     start, train = capture.cameras.sensor, [view for view in range(8) if view != 3]
     found = start_sensor(surfels(plane), capture, generator)
     truth = torch.tensor(TRUE_EV)
@@ -76,7 +67,9 @@ def test_exposures_and_response_come_closer(capture: Capture, plane: torch.Tenso
     assert response_error(found) < 0.6 * response_error(start)
 
 
-def test_gauges_hold_and_held_out_views_stay(capture: Capture, plane: torch.Tensor, generator: torch.Generator) -> None:
+def test_gauges_hold_and_held_out_views_stay(
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
+) -> None:
     before = capture.cameras.sensor.exposure.clone()
     found = start_sensor(surfels(plane), capture, generator)
     moved = found.exposure - before
@@ -87,14 +80,14 @@ def test_gauges_hold_and_held_out_views_stay(capture: Capture, plane: torch.Tens
     assert not found.exposure.requires_grad
 
 
-def test_same_seed_same_bits(capture: Capture, plane: torch.Tensor) -> None:
+def test_same_seed_same_bits(surfels: MakeSurfels, capture: Capture, plane: torch.Tensor) -> None:
     first, again = (start_sensor(surfels(plane), capture, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first.exposure, again.exposure)
     assert torch.equal(first.response_logits, again.response_logits)
 
 
 def test_a_capture_that_sees_no_point_keeps_its_sensor(
-    capture: Capture, plane: torch.Tensor, generator: torch.Generator
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
 ) -> None:
     behind = surfels(plane + torch.tensor([0.0, 0.0, -20.0]))
     assert sample_photos(behind, capture, capture.train, generator) is None

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from unrender.datasets.capture import Capture
-from unrender.initialize.densify import neighbourhood_radius
 from unrender.initialize.fusion import fuse
 from unrender.initialize.points import PointSettings, points_from_capture
 from unrender.initialize.semiglobal import EDGE, JUMP, SLOPE, aggregate, cheapest
@@ -17,6 +16,7 @@ from unrender.initialize.stereo import bare_share, depth_maps
 from unrender.initialize.surfels import Surfels
 
 Make = Callable[..., Capture]
+MakeSurfels = Callable[[torch.Tensor], Surfels]
 STEP_DEPTH = 0.6
 
 
@@ -29,16 +29,6 @@ def painted_step(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tenso
     return 0.25 + 0.2 * waves
 
 
-def surfels(positions: torch.Tensor) -> Surfels:
-    return Surfels(
-        origin=torch.zeros(3, dtype=torch.float64),
-        position=positions.float(),
-        normal=torch.zeros(len(positions), 3),
-        radius=neighbourhood_radius(positions),
-        color=torch.full((len(positions), 3), 0.5),
-    )
-
-
 @pytest.fixture
 def step(plane: torch.Tensor) -> torch.Tensor:
     """A handful of points on the two walls: enough to know the range of depths, far too few to show them."""
@@ -47,7 +37,9 @@ def step(plane: torch.Tensor) -> torch.Tensor:
     return few[(few[:, 0] < 0) | (few[:, 0] > 0.1)]
 
 
-def test_points_lie_on_the_surfaces(capture_of: Make, step: torch.Tensor, ring: list[list[float]]) -> None:
+def test_points_lie_on_the_surfaces(
+    surfels: MakeSurfels, capture_of: Make, step: torch.Tensor, ring: list[list[float]]
+) -> None:
     capture = capture_of(step, ring, painted_step)
     found = fuse(depth_maps(surfels(step), capture, range(8)), capture.cameras, torch.zeros(3, dtype=torch.float64))
     inner = found.position[(found.position[:, :2].abs() < 0.8).all(dim=1)]
@@ -61,7 +53,7 @@ def test_points_lie_on_the_surfaces(capture_of: Make, step: torch.Tensor, ring: 
 
 
 def test_what_views_disagree_about_gives_no_points(
-    capture_of: Make, step: torch.Tensor, ring: list[list[float]]
+    surfels: MakeSurfels, capture_of: Make, step: torch.Tensor, ring: list[list[float]]
 ) -> None:
     def own_color(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """Every camera sees one colour of its own: the corners of the colour cube."""
@@ -77,7 +69,9 @@ def test_what_views_disagree_about_gives_no_points(
     assert disputed < 0.05 * agreed
 
 
-def test_exposure_does_not_disturb(capture_of: Make, step: torch.Tensor, ring: list[list[float]]) -> None:
+def test_exposure_does_not_disturb(
+    surfels: MakeSurfels, capture_of: Make, step: torch.Tensor, ring: list[list[float]]
+) -> None:
     """Photos three stops apart show the same radiance: the depths must not care."""
     exposures = [3.0, 4.0, 5.0, 6.0, 3.5, 4.5, 5.5, 4.0]
     even, uneven = (
@@ -87,14 +81,16 @@ def test_exposure_does_not_disturb(capture_of: Make, step: torch.Tensor, ring: l
     assert float(((even - uneven).abs() / even < 0.02).float().mean()) > 0.9
 
 
-def test_views_that_see_no_point_get_no_map(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> None:
+def test_views_that_see_no_point_get_no_map(
+    surfels: MakeSurfels, capture_of: Make, plane: torch.Tensor, ring: list[list[float]]
+) -> None:
     behind = surfels(plane + torch.tensor([0.0, 0.0, -20.0]))
     capture = capture_of(plane, ring)
     assert depth_maps(behind, capture, range(8)) == []
     assert len(fuse([], capture.cameras, behind.origin)) == 0
 
 
-def test_bare_share(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> None:
+def test_bare_share(surfels: MakeSurfels, capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> None:
     capture = capture_of(plane, ring)
     covered, sparse = (bare_share(surfels(points), capture, range(8)) for points in (plane, plane[::50]))
     assert sparse > covered

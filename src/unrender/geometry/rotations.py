@@ -9,7 +9,7 @@ import math
 
 import torch
 
-__all__ = ["exp_so3", "log_so3", "quat_wxyz_from_rotation", "rotation_from_quat_wxyz", "skew", "slerp"]
+__all__ = ["exp_so3", "log_so3", "quat_wxyz_from_rotation", "rotation_from_quat_wxyz", "skew"]
 
 
 def skew(vector: torch.Tensor) -> torch.Tensor:
@@ -67,19 +67,6 @@ def quat_wxyz_from_rotation(rotation: torch.Tensor) -> torch.Tensor:
     row = products.take_along_dim(best[..., None, None], dim=-2)[..., 0, :]
     unit = row / row.norm(dim=-1, keepdim=True)
     return torch.where(unit[..., :1] < 0, -unit, unit)
-
-
-def slerp(start: torch.Tensor, end: torch.Tensor, fraction: torch.Tensor | float) -> torch.Tensor:
-    """Unit quaternions [..., 4] at ``fraction`` [...] of the shorter way from ``start`` to ``end``, evenly fast."""
-    fraction = torch.as_tensor(fraction, dtype=start.dtype, device=start.device)[..., None]
-    end = torch.where((start * end).sum(-1, keepdim=True) < 0, -end, end)
-    angle = 2 * torch.atan2((start - end).norm(dim=-1, keepdim=True), (start + end).norm(dim=-1, keepdim=True))
-    near = angle < 1e-6
-    safe = torch.where(near, 1, angle)
-    weight_start = torch.where(near, 1 - fraction, torch.sin((1 - fraction) * safe) / torch.sin(safe))
-    weight_end = torch.where(near, fraction, torch.sin(fraction * safe) / torch.sin(safe))
-    between = weight_start * start + weight_end * end
-    return between / between.norm(dim=-1, keepdim=True)
 
 
 def exp_series(squared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -33,7 +33,7 @@ __all__ = ["DepthMap", "axis_rays", "bare_share", "depth_maps"]
 CELLS, DEPTHS = 128, 64
 # Views that get a depth map, evenly spaced among all; more add cost and little that is new.
 MOST_VIEWS = 128
-# Neighbours that a view is compared with, and how many more are worth asking when depths are confirmed.
+# Neighbours that a view is compared with, and how many are asked when depths are confirmed.
 NEIGHBOURS, WITNESSES = 5, 24
 # Two views compare best when they see the shared points under this angle [degrees]; the second number is how fast more
 # hurts.
