@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Evaluated", "Finished", "Message", "Note", "Saved", "Scores", "Started", "Stepped"]
+__all__ = ["Evaluated", "Finished", "Message", "Note", "Saved", "Scores", "Skipped", "Started", "Stepped"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,19 @@ class Stepped(Message):
     fraction: float
     elapsed: float
     remaining: float
+
+
+@dataclass(frozen=True)
+class Skipped(Message):
+    """A step was left out because ``what`` (the loss, or a parameter's gradient) was not finite.
+
+    ``views``: names of the photos it looked at; ``count`` steps of this fit were left out so far, over all sittings.
+    """
+
+    step: int
+    what: str
+    views: tuple[str, ...]
+    count: int
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from unrender.errors import SettingsError
 from unrender.initialize.points import PointSettings
@@ -11,9 +12,11 @@ from unrender.losses import LossSettings
 from unrender.render.settings import PointRasterSettings
 from unrender.render.shade.network import DecoderSettings, UNetSettings
 
-__all__ = ["DEFAULT_STEPS", "CropSettings", "FitSettings"]
+__all__ = ["DEFAULT_STEPS", "MOVABLE", "CropSettings", "FitSettings"]
 
 DEFAULT_STEPS = 5000
+MOVABLE = ("steps", "minutes", "on_nonfinite", "checkpoint_every", "photo_memory")
+"""Settings that a run may change after it began: when it ends and how it is kept, not what it computes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ class FitSettings:
     ``initialize/radiometry.py``; ``response_prior``: weight of the response's smoothness;
     ``decay``: factor that the rates have fallen to at the end (cosine);
     ``alpha``, ``gamma``, ``ghosts``: see ``PointRasterSettings``;
-    ``width``: working width of the photos [pixels], None keeps the photos' own.
+    ``width``: working width of the photos [pixels], None keeps the photos' own;
+    ``on_nonfinite``: whether a step whose loss or gradient is not finite ends the fit or is left out;
+    ``checkpoint_every``: seconds; ``photo_memory``: decoded photos that are kept [MiB].
     """
 
     width: int | None = None
@@ -78,7 +83,9 @@ class FitSettings:
     ghosts: float = 0.25
     radiometry: bool = False
     response_prior: float = 0.1
+    on_nonfinite: Literal["stop", "skip"] = "stop"
     checkpoint_every: float = 60.0
+    photo_memory: int = 1024
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
@@ -88,6 +95,9 @@ class FitSettings:
         for name, amount in (("steps", self.steps), ("minutes", self.minutes)):
             if amount is not None and amount <= 0:
                 raise SettingsError(f"{name} must be positive", got=amount)
+        for name, least in (("checkpoint_every", self.checkpoint_every), ("photo_memory", self.photo_memory)):
+            if least < 0:
+                raise SettingsError(name, expected="0 or more", got=least)
         for name, share in (("unlock", self.unlock), ("decay", self.decay), ("ghosts", self.ghosts)):
             if not 0 <= share <= 1:
                 raise SettingsError(name, expected="0 to 1", got=share)
