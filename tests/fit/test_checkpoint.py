@@ -9,7 +9,14 @@ import torch
 
 from unrender.datasets.colmap import read_colmap
 from unrender.errors import RunError
-from unrender.fit.checkpoint import model_metadata, model_tensors, read_checkpoint, write_checkpoint
+from unrender.fit.checkpoint import (
+    model_metadata,
+    model_tensors,
+    newest_checkpoint,
+    previous_of,
+    read_checkpoint,
+    write_checkpoint,
+)
 from unrender.fit.fit import Fit, start_model
 from unrender.render.shade.settings import UNetSettings
 
@@ -102,6 +109,66 @@ def test_a_file_cut_short_is_refused(fit, tmp_path, keep):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_flipped_bit_is_found(fit, tmp_path):
+    path = save(fit, tmp_path / "c.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(RunError, match="damaged \\(its checksum is wrong\\)"):
+        read_checkpoint(path)
+
+
+def test_the_digest_follows_the_state(fit, tmp_path):
+    first = read_checkpoint(save(fit, tmp_path / "a.safetensors")).digest
+    assert read_checkpoint(save(fit, tmp_path / "b.safetensors")).digest == first
+    list(fit.run(stop=lambda: True))
+    assert read_checkpoint(save(fit, tmp_path / "c.safetensors")).digest != first
+
+
+def test_the_state_before_is_kept_and_used_when_the_newest_is_damaged(fit, tmp_path):
+    path = save(fit, tmp_path / "c.safetensors")
+    first = path.read_bytes()
+    list(fit.run(stop=lambda: True))
+    save(fit, path)
+    assert previous_of(path).read_bytes() == first
+    assert newest_checkpoint(path).step == 4
+    assert newest_checkpoint(path).note is None
+    path.write_bytes(path.read_bytes()[:-1])
+    found = newest_checkpoint(path)
+    assert found.step == 3
+    assert found.note == f"{path}: the checkpoint is damaged, using the one before it"
+    path.unlink()  # killed between the two renames
+    assert newest_checkpoint(path).note is None
+
+
+def test_of_two_damaged_ones_neither_is_used(fit, tmp_path):
+    path = save(fit, tmp_path / "c.safetensors")
+    save(fit, path)
+    path.write_bytes(b"")
+    previous_of(path).write_bytes(b"")
+    with pytest.raises(RunError, match="c\\.previous\\.safetensors: the checkpoint is damaged"):
+        newest_checkpoint(path)
+
+
+def test_a_newer_release_is_not_gone_behind(fit, tmp_path, monkeypatch):
+    path = save(fit, tmp_path / "c.safetensors")
+    monkeypatch.setattr("unrender.fit.checkpoint.CHECKPOINT_VERSION", 99)
+    save(fit, path)
+    monkeypatch.undo()
+    with pytest.raises(RunError, match="another version"):
+        newest_checkpoint(path)
+
+
+def test_a_state_that_is_not_finite_is_never_written(fit, tmp_path):
+    path = save(fit, tmp_path / "c.safetensors")
+    good = path.read_bytes()
+    with torch.no_grad():
+        fit.model.scene.descriptors[0, 0] = torch.inf
+    with pytest.raises(RunError, match=r"step 3: scene\.points\.descriptors is not finite"):
+        save(fit, path)
+    assert path.read_bytes() == good
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"there is no checkpoint.*unrender fit"):
         read_checkpoint(tmp_path / "nowhere.safetensors")
@@ -116,7 +183,7 @@ def test_files_of_others_and_of_other_versions_are_refused(fit, tmp_path, monkey
     monkeypatch.setattr("unrender.fit.checkpoint.CHECKPOINT_VERSION", 99)
     path = save(fit, tmp_path / "c.safetensors")
     monkeypatch.undo()
-    with pytest.raises(RunError, match="another version, expected 1, got 99"):
+    with pytest.raises(RunError, match="another version, expected 2, got 99"):
         read_checkpoint(path)
 
 

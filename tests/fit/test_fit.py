@@ -12,10 +12,10 @@ import torch
 from unrender.datasets.capture import Capture
 from unrender.datasets.colmap import read_colmap
 from unrender.errors import RunError, SettingsError
-from unrender.fit.fit import Fit, measured, start_model
+from unrender.fit.fit import MOST_SKIPPED, Fit, measured, start_model
 from unrender.fit.settings import FitSettings
 from unrender.initialize.points import PointSettings
-from unrender.messages import Finished, Started, Stepped
+from unrender.messages import Finished, Skipped, Started, Stepped
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,73 @@ def test_the_clock_can_end_a_fit(capture: Capture, small: FitSettings) -> None:
     assert 1.2 <= fit.elapsed < 5
 
 
-def test_a_loss_that_is_not_finite_is_refused_with_step_and_photo(capture: Capture, small: FitSettings) -> None:
+def spoilt(capture: Capture, monkeypatch: pytest.MonkeyPatch, *steps: int, value: float = math.nan) -> list[Fit]:
+    """Holds the fit whose photos are ``value`` in some steps, once it is put there."""
+    image, fits = Capture.image, []
+
+    def spoilt_image(self: Capture, view: int) -> torch.Tensor:
+        return torch.full_like(image(self, view), value) if fits and fits[0].step in steps else image(self, view)
+
+    monkeypatch.setattr(Capture, "image", spoilt_image)
+    return fits
+
+
+def test_a_step_that_is_not_finite_ends_the_fit_and_leaves_it_as_it_was(
+    capture: Capture, small: FitSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = spoilt(capture, monkeypatch, 3)
+    fits.append(fit := begin(capture, small))
+    messages = fit.run()
+    next(message for message in messages if isinstance(message, Stepped) and message.step == 2)
+    before = tensors(fit)
+    with pytest.raises(RunError, match=r"step 3, photo_\d\.jpg: the loss \(nan\) is not finite; .*--on-nonfinite skip"):
+        next(messages)
+    assert fit.step == 3
+    assert fit.whole
+    assert all(torch.equal(tensor, before[name]) for name, tensor in fit.state().items())
+
+
+def test_steps_that_are_not_finite_can_be_left_out_and_are_counted(
+    capture: Capture, small: FitSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = spoilt(capture, monkeypatch, 1, 4)
+    fits.append(fit := begin(capture, replace(small, on_nonfinite="skip")))
+    messages = list(fit.run())
+    skipped = [message for message in messages if isinstance(message, Skipped)]
+    assert [(message.step, message.count) for message in skipped] == [(1, 1), (4, 2)]
+    assert skipped[0].what == "the loss (nan)"
+    assert all(name.endswith(".jpg") for name in skipped[0].views)
+    assert [message.step for message in messages if isinstance(message, Stepped)] == [0, 2, 3, 5]
+    assert fit.step == 6
+    assert fit.skipped == 2
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in fit.state().values())
+
+
+def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is_finite(capture: Capture, small: FitSettings) -> None:
     fit = begin(capture, small)
-    with torch.no_grad():
-        fit.model.scene.parameters()[0].raw.fill_(math.nan)
-    with pytest.raises(RunError, match=r"step 0: the loss is not finite, got nan; look at .*\.jpg"):
+    descriptors = fit.model.scene.parameters()[0]
+    before = descriptors.raw.detach().clone()
+    descriptors.raw.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(RunError, match=rf"the gradient of {descriptors.name} is not finite"):
         list(fit.run())
+    assert torch.equal(descriptors.raw.detach(), before)
+
+
+def test_a_parameter_that_is_not_finite_is_named(capture: Capture, small: FitSettings) -> None:
+    fit = begin(capture, small)
+    descriptors = fit.model.scene.parameters()[0]
+    with torch.no_grad():
+        descriptors.raw.fill_(math.nan)
+    with pytest.raises(RunError, match=rf"parameter {descriptors.name} is not finite"):
+        list(fit.run())
+
+
+def test_what_never_works_again_is_not_left_out_for_ever(capture: Capture, small: FitSettings) -> None:
+    fit = begin(capture, replace(small, steps=2 * MOST_SKIPPED, on_nonfinite="skip"))
+    fit.model.scene.parameters()[0].raw.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(RunError, match=f"as in all of the last {MOST_SKIPPED} steps"):
+        list(fit.run())
+    assert fit.step == MOST_SKIPPED - 1
 
 
 def test_precision_is_measured_once_and_only_when_asked(small: FitSettings) -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from unrender.errors import CaptureError, RunError
+from unrender.fit.checkpoint import write_checkpoint
 from unrender.fit.run import CaptureSource, Run
+from unrender.fit.settings_file import read_table
 from unrender.messages import Finished, Note, Saved, Started, Stepped
 
 
@@ -100,8 +102,15 @@ def test_a_model_needs_neither_capture_nor_initialisation(tiny_capture, small, t
 
 def test_the_end_of_a_run_can_be_moved(run):
     list(run.fit())
-    run.extend(steps=8)
+    run.change(replace(run.settings, steps=8))
     assert end_of(Run.open(run.folder).fit()).step == 8
+
+
+def test_what_a_run_computes_cannot_be_changed(run):
+    before = run.settings_path.read_bytes()
+    with pytest.raises(RunError, match=r"the run began with another seed, expected 0, got 1"):
+        run.change(replace(run.settings, seed=1))
+    assert run.settings_path.read_bytes() == before
 
 
 def test_a_run_is_never_overwritten(run, tiny_capture, small):
@@ -148,3 +157,103 @@ def test_every_setting_reaches_the_model(tiny_capture, small, tmp_path):
     assert (started.width, started.height, started.steps) == (32, 24, 1)
     list(Run.open(run.folder).fit())
     assert torch.equal(run.load_model().cameras.sizes[0], torch.tensor([24, 32]))
+
+
+def test_one_process_at_a_time(run, tiny_capture, small):
+    messages = run.fit()
+    next(messages)
+    with pytest.raises(RunError, match=r"another process is fitting into this run \(process \d+ on "):
+        list(Run.open(run.folder).fit())
+    assert end_of([*messages]).step == 6
+    assert end_of(Run.open(run.folder).fit()).step == 6
+
+
+def test_a_damaged_checkpoint_costs_one_save_and_is_kept(run, tiny_capture, small, tmp_path):
+    list(run.fit())
+    other = Run.create(tmp_path / "other", tiny_capture, replace(small, checkpoint_every=0.0))
+    list(other.fit(stop=lambda: True))
+    list(Run.open(other.folder).fit(stop=lambda: True))
+    other.checkpoint_path.write_bytes(b"rubbish")
+    notes = [message.text for message in Run.open(other.folder).fit() if isinstance(message, Note)]
+    assert any("damaged, using the one before it" in note for note in notes)
+    assert "resumed after step 1" in notes
+    assert (other.folder / "checkpoint.damaged.safetensors").read_bytes() == b"rubbish"
+    assert other.load_checkpoint().step == 6
+    assert _values(other) == _values(run)
+
+
+def _values(run):
+    return run.load_checkpoint().digest
+
+
+def test_a_full_disk_does_not_end_a_fit_before_its_end(run, monkeypatch):
+    run.change(replace(run.settings, checkpoint_every=0.0))
+    written = []
+
+    def full_at_first(*arguments, **named):
+        written.append(None)
+        if len(written) < 3:
+            raise RunError("cannot write the checkpoint (disk full)")
+        return write_checkpoint(*arguments, **named)
+
+    monkeypatch.setattr("unrender.fit.run.write_checkpoint", full_at_first)
+    notes = [message.text for message in run.fit() if isinstance(message, Note)]
+    assert sum("going on, and trying again" in note for note in notes) == 2
+    assert run.load_checkpoint().step == 6
+
+
+def test_a_disk_that_stays_full_is_an_error_at_the_end(run, monkeypatch):
+    def full(*arguments, **named):
+        raise RunError("cannot write the checkpoint (disk full)")
+
+    monkeypatch.setattr("unrender.fit.run.write_checkpoint", full)
+    with pytest.raises(RunError, match="disk full"):
+        list(run.fit())
+
+
+@pytest.mark.parametrize("error", [CaptureError("gone"), MemoryError(), RuntimeError("of torch")])
+def test_an_error_in_the_middle_costs_no_step(run, error):
+    messages = run.fit()
+    reached = next(message for message in messages if isinstance(message, Stepped) and message.step == 3)
+    with pytest.raises(type(error)):
+        messages.throw(error)
+    assert run.load_checkpoint().step == reached.step + 1
+
+
+def test_whoever_stops_listening_loses_no_step(run):
+    for message in (messages := run.fit()):
+        if isinstance(message, Stepped) and message.step == 2:
+            break
+    messages.close()
+    assert run.load_checkpoint().step == 3
+
+
+def test_a_step_that_is_not_finite_keeps_what_was_good(run, monkeypatch):
+    answers = iter([[], [], [], [], ["scene.points.descriptors"]])
+    with monkeypatch.context() as patch:
+        patch.setattr("unrender.fit.fit.Optimizer.broken_gradients", lambda self: next(answers))
+        with pytest.raises(RunError, match=r"step 4, .*: the gradient of scene\.points\.descriptors is not finite"):
+            list(run.fit())
+    assert run.load_checkpoint().step == 4
+    assert end_of(Run.open(run.folder).fit()).step == 6
+
+
+def test_photos_are_kept_within_the_budget_that_was_set(tiny_capture, small, tmp_path):
+    run = Run.create(tmp_path / "run", tiny_capture, replace(small, photo_memory=7))
+    assert run.capture.store.budget == 7 * 2**20
+
+
+def test_a_run_names_what_it_was_computed_with(run):
+    table = read_table(run.folder / "machine.toml")
+    assert table["versions"]["torch"] == torch.__version__
+    assert table["threads"] == 1
+    text = (run.folder / "machine.toml").read_text()
+    (run.folder / "machine.toml").write_text(text.replace("threads = 1", "threads = 5"))
+    notes = [message.text for message in run.fit() if isinstance(message, Note)]
+    assert "the last bits may differ from a run that was never stopped (threads: 5, now 1)" in notes
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_text("=")])
+def test_a_lost_machine_file_does_not_matter(run, spoil):
+    spoil(run.folder / "machine.toml")
+    assert end_of(run.fit()).step == 6

@@ -3,16 +3,21 @@
 The file is safetensors. Tensors carry the dotted names of ``Parameter`` (``scene.points.descriptors``), the optimiser's
 moments ``optimizer.<moment>.<name>``; what is never fitted lies beside them (``scene.points.position``,
 ``cameras.camera_from_world``, ``cameras.lens.0``), so that a model can be made from the file alone. One metadata entry
-of sorted JSON says the rest. Nothing in it depends on the clock: equal fits give equal bytes.
+of sorted JSON says the rest, a checksum of all tensors included. Nothing in it depends on the clock: equal fits give
+equal bytes.
+
+A newer state replaces the file only once it stands whole on the disk; the one before it is kept beside it as
+``checkpoint.previous.safetensors``, for the day when the disk loses the newest.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -37,11 +42,13 @@ __all__ = [
     "model_from_tensors",
     "model_metadata",
     "model_tensors",
+    "newest_checkpoint",
+    "previous_of",
     "read_checkpoint",
     "write_checkpoint",
 ]
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 _ENTRY = "unrender"
 _POINT_FIELDS = ("position", "normal", "radius", "threshold", "descriptors")
 _CAMERA_FIELDS = ("camera_from_world", "camera_index", "pixel_scale", "pixel_offset", "sizes")
@@ -50,12 +57,19 @@ _SENSOR_FIELDS = tuple(field.name for field in fields(Sensor) if field.name != "
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A fit after ``step`` steps: ``tensors`` by dotted name, ``settings`` it was made with, ``model`` metadata."""
+    """A fit after ``step`` steps: ``tensors`` by dotted name, ``settings`` it was made with, ``model`` metadata.
+
+    ``skipped``: how many of them were left out because something was not finite; ``digest``: checksum of all tensors,
+    the same for the same state; ``note``: a line that a user should read, when this is not the newest that was saved.
+    """
 
     tensors: dict[str, torch.Tensor]
     settings: FitSettings
     model: dict[str, object]
     step: int
+    skipped: int
+    digest: str
+    note: str | None = None
 
     def load_model(self) -> Model:
         """The model as it was; nothing is initialised anew."""
@@ -109,23 +123,31 @@ def model_from_tensors(
 
 
 def write_checkpoint(
-    path: Path, model: Model, state: Mapping[str, torch.Tensor], settings: FitSettings, step: int
+    path: Path, model: Model, state: Mapping[str, torch.Tensor], settings: FitSettings, step: int, skipped: int = 0
 ) -> None:
-    """Write ``model`` and the fit's ``state`` after ``step`` steps to ``path``: whole, or the file stays as it was.
+    """Write ``model`` and the fit's ``state`` after ``step`` steps to ``path``: whole, or the files stay as they were.
 
-    Raises RunError when the disk refuses.
+    What was there becomes ``previous_of(path)``. Raises RunError when the disk refuses, or when something that is
+    fitted is not finite: such a state is not worth keeping, and the last good one is.
     """
     tensors = model_tensors(model) | {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    for name in state:
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise RunError(f"{name} is not finite", where=f"step {step}", do="go on from the last checkpoint")
     entry = {
         "version": CHECKPOINT_VERSION,
         "step": step,
+        "skipped": skipped,
         "settings": settings_to_table(settings),
         "model": model_metadata(model),
+        "digest": _digest(tensors),
     }
     part = path.with_name(f".{path.name}.part")
     try:
         save_file(tensors, part, metadata={_ENTRY: json.dumps(entry, sort_keys=True)})
         _flush(part)
+        if path.exists():
+            path.replace(previous_of(path))  # killed right after this, only the previous one is there: it is found
         part.replace(path)
         _flush(path.parent)
     except (OSError, SafetensorError) as error:
@@ -136,16 +158,36 @@ def write_checkpoint(
         ) from None
 
 
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint goes that ``path`` held before."""
+    return path.with_suffix(f".previous{path.suffix}")
+
+
+def newest_checkpoint(path: Path) -> Checkpoint:
+    """The newest checkpoint that is whole: that in ``path``, or else the previous one, which then has a note.
+
+    Raises RunError as ``read_checkpoint`` when neither can be used, or when that in ``path`` is whole but not ours.
+    """
+    try:
+        return read_checkpoint(path)
+    except _LostError:
+        if not previous_of(path).is_file():
+            raise
+        damaged = path.exists()  # else the process was killed between two renames, and nothing is wrong
+        note = f"{path}: the checkpoint is damaged, using the one before it" if damaged else None
+    return replace(read_checkpoint(previous_of(path)), note=note)
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in a file. Raises RunError when it is missing, cut short, not ours or from another version."""
+    """The checkpoint in a file. Raises RunError when it is missing, damaged, not ours or from another version."""
     if not path.is_file():
-        raise RunError("there is no checkpoint", where=path, do="run `unrender fit` first")
+        raise _LostError("there is no checkpoint", where=path, do="run `unrender fit` first")
     try:
         with safe_open(path, framework="pt") as file:
             entry = json.loads((file.metadata() or {}).get(_ENTRY, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, ValueError) as error:
-        raise RunError(f"the checkpoint is damaged ({error})", where=path, do="delete it and fit again") from None
+        raise _damaged(path, str(error)) from None
     if not isinstance(entry, dict):
         raise RunError("not a checkpoint of unrender", where=path, expected=f"a metadata entry {_ENTRY!r}")
     if entry.get("version") != CHECKPOINT_VERSION:
@@ -156,8 +198,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
             got=entry.get("version"),
             do="use the release of unrender that wrote it",
         )
+    if entry["digest"] != _digest(tensors):
+        raise _damaged(path, "its checksum is wrong")
     settings = settings_from_table(entry["settings"], where=path)
-    return Checkpoint(tensors, settings, entry["model"], entry["step"])
+    return Checkpoint(tensors, settings, entry["model"], entry["step"], entry["skipped"], entry["digest"])
+
+
+class _LostError(RunError):
+    """There is no whole checkpoint in this file, or none any more."""
+
+
+def _damaged(path: Path, reason: str) -> _LostError:
+    return _LostError(f"the checkpoint is damaged ({reason})", where=path, do="move it away and fit again")
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """CRC-32 of all values in the order of their names, in hex: finds damage, not fraud."""
+    checksum = 0
+    for name in sorted(tensors):
+        values = tensors[name].detach().contiguous().reshape(-1).view(torch.uint8)
+        checksum = zlib.crc32(values.numpy().data, zlib.crc32(name.encode(), checksum))
+    return f"{checksum:08x}"
 
 
 def _points_of(model: Model) -> PointScene:

@@ -24,11 +24,14 @@ from unrender.fit.settings import DEFAULT_STEPS, FitSettings
 from unrender.initialize.points import clean_surfels, points_from_capture
 from unrender.initialize.radiometry import start_sensor
 from unrender.losses import total
-from unrender.messages import Finished, Message, Started, Stepped
+from unrender.messages import Finished, Message, Skipped, Started, Stepped
 from unrender.render.model import Model
 from unrender.render.shade.network import NetworkShader, faster_precision
 
-__all__ = ["Fit", "measured", "start_model"]
+__all__ = ["MOST_SKIPPED", "Fit", "measured", "start_model"]
+
+MOST_SKIPPED = 100
+"""Steps that may be left out in a row before a fit gives up: what never works again is not skipped but broken."""
 
 
 def measured(settings: FitSettings) -> FitSettings:
@@ -62,26 +65,32 @@ def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[s
 class Fit:
     """A model on its way to explain a capture.
 
-    ``step`` optimiser steps and ``elapsed`` seconds are behind it, over all sittings.
+    ``step`` steps and ``elapsed`` seconds are behind it, over all sittings; ``skipped`` of the steps were left out
+    because something was not finite. ``whole``: whether the model stands between two steps, fit to be saved.
     """
 
     def __init__(self, model: Model, capture: Capture, settings: FitSettings) -> None:
         self.model, self.capture, self.settings = model, capture, settings
-        self.step, self.elapsed = 0, 0.0
+        self.step, self.elapsed, self.skipped = 0, 0.0, 0
+        self.whole = True
+        self._skipped_in_a_row = 0
         self._parameters = model.parameters()
         self.optimizer = Optimizer(self._parameters, settings.rates)
 
     def run(self, stop: Callable[[], bool] | None = None) -> Iterator[Message]:
-        """Fit until the settings' end or until ``stop()`` is true after a step; the model is changed in place."""
+        """Fit until the settings' end or until ``stop()`` is true after a step; the model is changed in place.
+
+        A loss or gradient that is not finite never reaches the parameters. It raises RunError, or is left out with
+        ``on_nonfinite = "skip"`` (RunError when that happens ``MOST_SKIPPED`` times in a row).
+        """
         yield self._started()
         interrupted = False
         while self.fraction < 1 and not interrupted:
             began = time.perf_counter()
-            step, loss, psnr = self.step, *self._make_step()
+            made = self._make_step()
             self.step += 1
             self.elapsed += time.perf_counter() - began
-            remaining = self.elapsed * (1 / self.fraction - 1) if self.fraction > 0 else math.inf
-            yield Stepped(step, loss, psnr, min(self.fraction, 1.0), self.elapsed, max(remaining, 0.0))
+            yield self._stepped(*made) if isinstance(made, tuple) else made
             interrupted = stop is not None and stop()
         yield Finished(self.step, self.elapsed, interrupted and self.fraction < 1)
 
@@ -96,15 +105,17 @@ class Fit:
         """All that moves: the parameters under their names and the optimiser's moments."""
         return {p.name: p.raw.detach() for p in self._parameters} | self.optimizer.state()
 
-    def restore(self, tensors: Mapping[str, torch.Tensor], step: int, elapsed: float) -> None:
-        """Go on from what ``state`` gave after ``step`` steps and ``elapsed`` seconds. Raises RunError when it does
-        not fit.
+    def restore(self, tensors: Mapping[str, torch.Tensor], step: int, elapsed: float, skipped: int = 0) -> None:
+        """Go on from what ``state`` gave after ``step`` steps, ``skipped`` of them left out, and ``elapsed`` seconds.
+
+        Raises RunError when it does not fit.
         """
         load_values(self._parameters, tensors)
         self.optimizer.restore(tensors)
-        self.step, self.elapsed = step, elapsed
+        self.step, self.elapsed, self.skipped = step, elapsed, skipped
 
-    def _make_step(self) -> tuple[float, float]:
+    def _make_step(self) -> tuple[float, float] | Skipped:
+        """Loss and PSNR of a step that was made, or why it was left out."""
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
         views, windows = self.draw(generator)
         target, weight = self.targets(views, windows)
@@ -112,12 +123,44 @@ class Fit:
         image = cameras.record(self.model.radiance(cameras, generator, self.settings.ghosts), leak=True)
         loss = total(image, target, weight, self.settings.loss)
         loss = loss + self.settings.response_prior * self.model.cameras.sensor.response_smoothness()
-        if not bool(torch.isfinite(loss)):
-            names, got = ", ".join(self.capture.names[view] for view in views), float(loss.detach())
-            raise RunError("the loss is not finite", where=f"step {self.step}", got=got, do=f"look at {names}")
         loss.backward()
+        if broken := self._broken(loss.detach()):
+            self.optimizer.forget_gradients()
+            return self._leave_out(broken, tuple(self.capture.names[view] for view in views))
+        self._skipped_in_a_row = 0
+        self.whole = False
         self.optimizer.step(self._factor)
+        self.whole = True
         return float(loss.detach()), _psnr(image.detach(), target, weight)
+
+    def _broken(self, loss: torch.Tensor) -> str | None:
+        """What is not finite, named as near to its cause as can be seen from here."""
+        gradients = self.optimizer.broken_gradients()
+        if bool(torch.isfinite(loss)) and not gradients:
+            return None
+        broken = [p.name for p in self._parameters if not bool(torch.isfinite(p.raw).all())]
+        if broken:
+            return f"parameter {broken[0]}"
+        return f"the gradient of {gradients[0]}" if bool(torch.isfinite(loss)) else f"the loss ({float(loss)})"
+
+    def _leave_out(self, what: str, views: tuple[str, ...]) -> Skipped:
+        """Count a step that cannot be made. Raises RunError where that is not asked for or has no end."""
+        where = f"step {self.step}, {', '.join(views)}"
+        if self.settings.on_nonfinite == "stop":
+            do = "look at the photo and its camera; --resume --on-nonfinite skip goes on without such steps"
+            raise RunError(f"{what} is not finite", where=where, do=do)
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= MOST_SKIPPED:
+            raise RunError(
+                f"{what} is not finite, as in all of the last {MOST_SKIPPED} steps", where=where, do="lower the rates"
+            )
+        self.skipped += 1
+        return Skipped(self.step, what, views, self.skipped)
+
+    def _stepped(self, loss: float, psnr: float) -> Stepped:
+        """The step before ``self.step``, which has just been made."""
+        remaining = self.elapsed * (1 / self.fraction - 1) if self.fraction > 0 else math.inf
+        return Stepped(self.step - 1, loss, psnr, min(self.fraction, 1.0), self.elapsed, max(remaining, 0.0))
 
     def draw(self, generator: torch.Generator) -> tuple[list[int], list[Window]]:
         """Views and windows of this step's crops, [B] each; ``generator`` places the windows."""

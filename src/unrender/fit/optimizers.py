@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -55,6 +56,15 @@ class Optimizer:
         for parameter in self._parameters:
             if parameter.hold is not None:
                 parameter.hold()
+
+    def broken_gradients(self) -> list[str]:
+        """Names of the parameters whose gradient is not finite (or so large that its square is not)."""
+        gradients = [(parameter.name, parameter.raw.grad) for parameter in self._parameters]
+        return [name for name, g in gradients if g is not None and not math.isfinite(float(g.norm()))]
+
+    def forget_gradients(self) -> None:
+        """Leave this step out: parameters and moments stay as they are."""
+        self._adam.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The moments, as ``optimizer.<moment>.<parameter name>``."""

@@ -1,46 +1,52 @@
 """The run folder: everything about one fit, in one place that every verb takes.
 
-    settings.toml            every setting, reloadable
-    capture.toml             where the capture lies, how it was read, which views train and which are held out
-    checkpoint.safetensors   the newest state; see ``checkpoint.py``
-    log.jsonl                every message of the fit, one JSON object a line
-    eval.json, eval/         scores of the held-out views and pictures of them
+    settings.toml                     every setting, reloadable
+    capture.toml                      where the capture lies, how it was read, which views train and which are held out
+    machine.toml                      versions, processor and threads that the run began with
+    checkpoint.safetensors            the newest state; see ``checkpoint.py``
+    checkpoint.previous.safetensors   the state before it, used when the newest is damaged
+    log.jsonl                         every message of the fit, one JSON object a line; see ``log.py``
+    eval.json, eval/                  scores of the held-out views and pictures of them
 
 A folder is a run as soon as it holds ``settings.toml``, which is written last. Nothing that exists is overwritten
-but by the run it belongs to.
+but by the run it belongs to, and one process at a time fits into it (``lock.py``). A checkpoint found damaged is moved
+to ``checkpoint.damaged.safetensors``.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import tomli_w
 
 from unrender.datasets.capture import Capture
 from unrender.datasets.colmap import read_colmap
-from unrender.errors import RunError
-from unrender.fit.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from unrender.errors import RunError, SettingsError
+from unrender.fit.checkpoint import Checkpoint, newest_checkpoint, previous_of, write_checkpoint
 from unrender.fit.evaluate import Evaluation, evaluate
 from unrender.fit.fit import Fit, measured, start_model
-from unrender.fit.settings import FitSettings
+from unrender.fit.lock import LOCK_FILES, RunLock
+from unrender.fit.log import RunLog, elapsed_at, json_text
+from unrender.fit.machine import differences, machine_table
+from unrender.fit.settings import MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
 from unrender.messages import Finished, Message, Note, Saved, Stepped
 from unrender.render.model import Model
 
 __all__ = ["CaptureSource", "Run"]
 
-SETTINGS, CAPTURE, CHECKPOINT = "settings.toml", "capture.toml", "checkpoint.safetensors"
+SETTINGS, CAPTURE, MACHINE, CHECKPOINT = "settings.toml", "capture.toml", "machine.toml", "checkpoint.safetensors"
 LOG, SCORES, PICTURES = "log.jsonl", "eval.json", "eval"
 _PLACES = ("images", "masks", "points")
-_FILES = (SETTINGS, CAPTURE, CHECKPOINT, LOG, SCORES)
-_OWN = {*_FILES, *(f".{name}.part" for name in _FILES), PICTURES}
+_FILES = (SETTINGS, CAPTURE, MACHINE, CHECKPOINT, LOG, SCORES)
+_OWN = {*_FILES, *(f".{name}.part" for name in _FILES), *LOCK_FILES, PICTURES}
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,10 @@ class Run:
         _refuse_occupied(folder)
         source = source if isinstance(source, CaptureSource) else CaptureSource(Path(source))
         run = cls(folder, source.absolute(), settings or FitSettings())
-        run._write_capture_table(run.capture)
-        run.settings = measured(run.settings)
-        write_settings(folder / SETTINGS, run.settings)
+        capture = run.capture
+        with _made(folder), RunLock(folder):
+            _refuse_occupied(folder)
+            run._begin(capture)
         return run
 
     @classmethod
@@ -135,7 +142,7 @@ class Run:
     @cached_property
     def capture(self) -> Capture:
         """The capture at its working size. Raises RunError when its photos are not those that the run began with."""
-        capture = self.source.read(self.settings.width)
+        capture = replace(self.source.read(self.settings.width), budget=self.settings.photo_memory * 2**20)
         if self.exists(self.folder):
             self._check_split(capture)
         return capture
@@ -146,14 +153,28 @@ class Run:
         index = {name: view for view, name in enumerate(sorted(split["train"] + split["test"]))}
         return {name: index[name] for name in split[part]}
 
-    def extend(self, *, steps: int | None = None, minutes: float | None = None) -> None:
-        """Let the run end elsewhere: after ``steps`` steps or ``minutes`` minutes in all, whichever is given."""
-        self.settings = replace(self.settings, steps=steps, minutes=minutes)
-        write_settings(self.folder / SETTINGS, self.settings)
+    def change(self, settings: FitSettings) -> None:
+        """Go on with other ``settings``: only those in ``MOVABLE`` may differ (when the run ends, how it is kept).
+
+        Raises RunError when any other differs: the run would no longer be what its settings say.
+        """
+        for name in (field.name for field in fields(FitSettings) if field.name not in MOVABLE):
+            began, wanted = getattr(self.settings, name), getattr(settings, name)
+            if began != wanted:
+                raise RunError(
+                    f"the run began with another {name}",
+                    where=self.settings_path,
+                    expected=began,
+                    got=wanted,
+                    do="leave that setting out, or start a new run",
+                )
+        if settings != self.settings:
+            write_settings(self.settings_path, settings)
+            self.settings = settings
 
     def load_checkpoint(self) -> Checkpoint:
-        """The newest state. Raises RunError when there is none or it is damaged."""
-        return read_checkpoint(self.checkpoint_path)
+        """The newest whole state, with a note when a newer one is damaged. Raises RunError when there is none."""
+        return newest_checkpoint(self.checkpoint_path)
 
     def load_model(self) -> Model:
         """The model as the newest checkpoint holds it. Raises RunError like ``load_checkpoint``."""
@@ -169,66 +190,93 @@ class Run:
     def fit(self, stop: Callable[[], bool] | None = None) -> Iterator[Message]:
         """Fit from where the run stands to its end, or until ``stop()`` is true; logs, saves and yields every message.
 
-        A checkpoint is written every ``checkpoint_every`` seconds and before ``Finished``.
+        A checkpoint is written every ``checkpoint_every`` seconds (where the disk refuses that is a Note, and tried
+        again), before ``Finished``, and before an error or the caller ends the fit between two steps. Raises RunError
+        when another process fits into this run, when a step is not finite, or when the end cannot be saved.
         """
-        with (self.folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
-            yield _logged(Note(f"reading {self.source.folder}"), log)
-            fit, notes = self._ready_fit()
-            for text in notes:
-                yield _logged(Note(text), log)
-            saved = time.monotonic()
+        with RunLock(self.folder), RunLog(self.folder / LOG) as log, closing(self._fit(stop)) as messages:
+            for message in messages:
+                log.write(message)
+                yield message
+            if log.failure is not None:
+                yield Note(f"{self.folder / LOG} is not complete: {log.failure.strerror}")
+
+    def _fit(self, stop: Callable[[], bool] | None) -> Generator[Message, None, None]:
+        yield Note(f"reading {self.source.folder}")
+        notes = self._notes_on_machine()
+        fit, more = self._ready_fit()
+        yield from map(Note, (*notes, *more))
+        saved_at, saved_step = time.monotonic(), None
+        try:
             for message in fit.run(stop):
-                if isinstance(message, Finished):
-                    yield _logged(self._save(fit), log)
-                yield _logged(message, log)
-                if isinstance(message, Stepped) and time.monotonic() - saved >= self.settings.checkpoint_every:
+                if isinstance(message, Finished) and saved_step != fit.step:
+                    yield self._save(fit)
+                yield message
+                if isinstance(message, Stepped) and time.monotonic() - saved_at >= self.settings.checkpoint_every:
+                    saved_step = yield from self._try_to_save(fit)
+                    saved_at = time.monotonic()
+        except BaseException:
+            if fit.whole and saved_step != fit.step:
+                with suppress(RunError):  # the first error is the one to tell; the last good checkpoint stays
                     self._save(fit)
-                    saved = time.monotonic()
+            raise
 
     def evaluate(self) -> Generator[Message, None, Evaluation]:
         """Score the held-out views; writes ``eval.json`` and a picture per view. Its value is the scores."""
         checkpoint = self.load_checkpoint()
+        if checkpoint.note is not None:
+            yield Note(checkpoint.note)
         evaluation = yield from evaluate(checkpoint.load_model(), self.capture, self.pictures_folder)
-        table = evaluation.table(seconds=self._elapsed(checkpoint.step))
-        replace_text(self.scores_path, json.dumps(table, indent=2) + "\n")
+        table = evaluation.table(seconds=elapsed_at(self.folder / LOG, checkpoint.step))
+        replace_text(self.scores_path, json_text(table, indent=2) + "\n")
         yield Saved(self.scores_path, "scores")
         return evaluation
 
     def _ready_fit(self) -> tuple[Fit, tuple[str, ...]]:
         """A fit that stands where the run stands, and notes for the user."""
-        if not self.checkpoint_path.exists():
+        if not (self.checkpoint_path.exists() or previous_of(self.checkpoint_path).exists()):
             model, notes = start_model(self.capture, self.settings)
             return Fit(model, self.capture, self.settings), (*self.capture.notes, *notes)
         checkpoint = self.load_checkpoint()
+        if checkpoint.note is not None:  # not to be written over: who knows what it still holds
+            self.checkpoint_path.replace(self.checkpoint_path.with_suffix(".damaged.safetensors"))
         fit = Fit(checkpoint.load_model(), self.capture, self.settings)
-        fit.restore(checkpoint.tensors, checkpoint.step, self._elapsed(checkpoint.step))
-        return fit, (f"resumed after step {checkpoint.step}",)
+        elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
+        fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
+        return fit, (*filter(None, [checkpoint.note]), f"resumed after step {checkpoint.step}")
 
     def _save(self, fit: Fit) -> Saved:
-        write_checkpoint(self.checkpoint_path, fit.model, fit.state(), self.settings, fit.step)
+        write_checkpoint(self.checkpoint_path, fit.model, fit.state(), self.settings, fit.step, fit.skipped)
         return Saved(self.checkpoint_path, "checkpoint")
 
-    def _elapsed(self, step: int) -> float:
-        """Seconds of fitting behind ``step``. The log knows; a checkpoint holds nothing of the clock."""
-        path = self.folder / LOG
-        if not path.exists():
-            return 0.0
-        with path.open(encoding="utf-8") as log:
-            stepped = [entry for entry in map(_parsed, log) if entry.get("type") == Stepped.__name__]
-        return next((entry["elapsed"] for entry in reversed(stepped) if entry["step"] + 1 <= step), 0.0)
+    def _try_to_save(self, fit: Fit) -> Generator[Message, None, int | None]:
+        """The step that was saved, or None: a full disk is no reason to lose the hours that are not on it yet."""
+        try:
+            self._save(fit)
+        except RunError as error:
+            yield Note(f"{error}; going on, and trying again")
+            return None
+        return fit.step
 
-    def _write_capture_table(self, capture: Capture) -> None:
+    def _begin(self, capture: Capture) -> None:
+        """Write all that makes a folder a run, ``settings.toml`` last."""
         places = {name: str(path) for name in ("folder", *_PLACES) if (path := getattr(self.source, name)) is not None}
         table = places | {
             "test_every": self.source.test_every,
             "train": [capture.names[view] for view in capture.train],
             "test": [capture.names[view] for view in capture.test],
         }
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            replace_text(self.folder / CAPTURE, tomli_w.dumps(table))
-        except OSError as error:
-            raise RunError(f"cannot make the run folder ({error})", where=self.folder) from None
+        self.settings = measured(self.settings)
+        replace_text(self.folder / CAPTURE, tomli_w.dumps(table))
+        replace_text(self.folder / MACHINE, tomli_w.dumps(machine_table()))
+        write_settings(self.folder / SETTINGS, self.settings)
+
+    def _notes_on_machine(self) -> list[str]:
+        """What may keep a resumed run from ending with the bits of one that was never stopped."""
+        with suppress(SettingsError):  # a run is no worse for having lost this file
+            changed = differences(read_table(self.folder / MACHINE), machine_table())
+            return [f"the last bits may differ from a run that was never stopped ({line})" for line in changed]
+        return []
 
     def _check_split(self, capture: Capture) -> None:
         split = read_table(self.folder / CAPTURE)
@@ -255,6 +303,16 @@ def _refuse_occupied(folder: Path) -> None:
         raise RunError(f"the folder holds {foreign[0]!r}, which is no run's", where=folder, do="choose a new folder")
 
 
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The folder exists inside; what the system says against it is said as ours."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise RunError(f"cannot make the run folder ({error})", where=folder) from None
+
+
 def _source_from_table(table: dict[str, Any], where: Path) -> CaptureSource:
     """The source of an existing run: what is held out is what was held out when it began, name by name."""
     try:
@@ -264,24 +322,3 @@ def _source_from_table(table: dict[str, Any], where: Path) -> CaptureSource:
         )
     except KeyError as missing:
         raise RunError(f"the run's capture lacks {missing}", where=where, do="start the run again") from None
-
-
-def _logged(message: Message, log: TextIO) -> Message:
-    entry = {"type": type(message).__name__} | {key: _plain(value) for key, value in vars(message).items()}
-    log.write(json.dumps(entry) + "\n")
-    return message
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no paths and no infinity."""
-    if isinstance(value, Path):
-        return str(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    """An entry of the log, empty when a crash cut the line short."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return {}

@@ -1,0 +1,104 @@
+"""The log of a run: every message of its fits, one JSON object a line.
+
+A log is a witness, not a part of the work: when the disk is full it falls silent and the fit goes on. After a crash
+its last line may be cut, and steps that were lost and made again stand in it twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from unrender.messages import Message, Stepped
+
+__all__ = ["RunLog", "elapsed_at", "json_text"]
+
+
+class RunLog:
+    """Appends messages to a file while it is entered. ``failure`` says why that ended, once it has."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self.failure: OSError | None = None
+
+    def __enter__(self) -> RunLog:
+        with self._silenced():
+            cut = _is_cut(self._path)
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+            if cut:
+                self._file.write("\n")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._silenced():
+            if self._file is not None:
+                self._file.close()
+
+    def write(self, message: Message) -> None:
+        """Append one message as a line of its own."""
+        with self._silenced():
+            if self._file is not None and self.failure is None:
+                self._file.write(json_text({"type": type(message).__name__} | asdict(message)) + "\n")
+
+    @contextmanager
+    def _silenced(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
+
+
+def elapsed_at(path: Path, step: int) -> float:
+    """Seconds of fitting behind ``step`` steps, as a log remembers them; 0 when it does not.
+
+    The log knows because a checkpoint holds nothing of the clock.
+    """
+    elapsed = 0.0
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as log:
+        for entry in map(_parsed, log):
+            if entry.get("type") == Stepped.__name__ and entry["step"] < step:
+                elapsed = float(entry["elapsed"])
+    return elapsed
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Any tree of plain values as strict JSON: paths as text, what is not finite as null."""
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """An entry of the log, empty when a crash cut the line short."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file ends in the middle of a line."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
