@@ -88,11 +88,11 @@ def test_a_failed_write_leaves_the_last_good_one(fit, tmp_path, monkeypatch):
     path = save(fit, tmp_path / "c.safetensors")
     good = path.read_bytes()
 
-    def full(tensors, filename, metadata=None):
-        filename.write_bytes(b"half")
+    def full(part, data):
+        part.write_bytes(data[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unrender.fit.checkpoint.save_file", full)
+    monkeypatch.setattr("unrender.fit.checkpoint._write_through", full)
     with pytest.raises(RunError, match=r"c\.safetensors: cannot write .*No space left"):
         save(fit, path)
     assert path.read_bytes() == good

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from unrender.cameras.camera import Cameras
 from unrender.cameras.lens import make_lens
@@ -143,18 +143,19 @@ def write_checkpoint(
         "digest": _digest(tensors),
     }
     part = path.with_name(f".{path.name}.part")
+    # Not save_file: it writes to a file of random name, of which every kill would leave one, and ignores the umask.
+    data = save(tensors, metadata={_ENTRY: json.dumps(entry, sort_keys=True)})
     try:
-        save_file(tensors, part, metadata={_ENTRY: json.dumps(entry, sort_keys=True)})
-        _flush(part)
+        _write_through(part, data)
         if path.exists():
             path.replace(previous_of(path))  # killed right after this, only the previous one is there: it is found
         part.replace(path)
         _flush(path.parent)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise RunError(
-            f"cannot write the checkpoint ({error})", where=path, do="free disk space or mend rights"
+            f"cannot write the checkpoint ({error.strerror})", where=path, do="free disk space or mend rights"
         ) from None
 
 
@@ -250,9 +251,19 @@ def load_values(parameters: Sequence[Parameter], tensors: Mapping[str, torch.Ten
             parameter.raw.copy_(saved)
 
 
-def _flush(path: Path) -> None:
-    """Makes the disk hold what was written to a file or folder."""
-    handle = os.open(path, os.O_RDONLY)
+def _write_through(path: Path, data: bytes) -> None:
+    """Write a file such that the disk holds it, not only the system's memory."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush(folder: Path) -> None:
+    """Make the disk hold the renames in a folder. Windows has no such call, and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
