@@ -4,13 +4,14 @@
 #   TORCH_PIP_ARGS='...'     extra words for the pip call that installs PyTorch, such as its CPU wheel index
 
 PYTHON ?= python3
+HOURS ?= 2
 VENV := .venv
 IN := $(VENV)/bin/python -m
 READY := $(VENV)/ready
 export TORCH_PIP_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test soak lint format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +22,11 @@ demo: $(READY) ## Fit a synthetic room, score it and leave pictures, in a few mi
 # One thread in each of two processes beats two threads in one: most tests are too small to share.
 test: $(READY) ## Run all tests
 	OMP_NUM_THREADS=1 $(IN) pytest -q -n 2
+
+# One thread, so that a core stays free; the folder of a cycle is some hundred MB and goes with it.
+soak: $(READY) ## Fit, kill, resume and render for HOURS=2, and write benchmarks/results/soak.md
+	$(VENV)/bin/python benchmarks/soak.py --hours $(HOURS) --folder build/soak \
+		--json build/soak.json --markdown benchmarks/results/soak.md
 
 lint: $(READY) ## Check style, format and types
 	$(IN) ruff check
