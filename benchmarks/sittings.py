@@ -173,8 +173,15 @@ def make_room(folder: Path, settings: str) -> Outcome:
     return Child([str(folder), settings], program=("-c", MAKE_ROOM)).outcome()
 
 
+def program() -> Path:
+    """The package that the commands run: an editable install of another clone would come before this one."""
+    return Path(Child([], program=("-c", "import unrender; print(unrender.__file__)")).outcome().stdout.strip())
+
+
 def provenance() -> dict[str, str]:
-    """Date, commit and machine, as every result names them."""
+    """Date, commit and machine, as every result names them; ends the script when the commands are not this commit's."""
+    if REPOSITORY not in program().parents:
+        sys.exit(f"the commands would run {program()}, not {REPOSITORY}: install this clone")
     return {
         "date": date.today().isoformat(),
         "commit": _git("rev-parse", "--short", "HEAD")
