@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from sittings import Outcome, Strike, call, make_room, provenance, sit
+from sittings import Outcome, Strike, call, logged_steps, make_room, provenance, sit
 
 CHECKPOINT = "checkpoint.safetensors"
 ROOM = {"views": 14, "width": 160, "height": 120, "points": 12_000, "seed": 7}
@@ -41,12 +41,12 @@ class Fits:
         self.folder.mkdir(parents=True)
         self._config.write_text(CONFIG)
         _well(make_room(self.folder / "capture", json.dumps(ROOM)))
-        return _well(call(self.words(self.folder / "reference", self.steps)))
+        return _well(call(self.words(self.folder / "reference")))
 
-    def words(self, run: Path, steps: int) -> list[str]:
+    def words(self, run: Path) -> list[str]:
         """The command that begins the fit in ``run`` or goes on with it."""
         words = ["fit", str(self.folder / "capture"), "-o", str(run), "--config", str(self._config)]
-        return [*words, "--steps", str(steps), "--threads", "1", "--resume"]
+        return [*words, "--steps", str(self.steps), "--threads", "1", "--resume"]
 
     def same(self, run: Path) -> bool:
         """Whether ``run`` ended with the bytes of the fit that was left alone."""
@@ -86,27 +86,27 @@ def _killed(fits: Fits, run: Path, life: float, random: Random) -> Counter[str]:
     """Fit into ``run`` through one to six kills; how many landed in which phase."""
     phases, planned = Counter[str](), random.randint(1, 6)
     while phases.total() < planned:
-        outcome, phase = sit(run, fits.words(run, fits.steps), Strike(signal.SIGKILL, random.uniform(0.0, life)))
+        outcome, phase = sit(run, fits.words(run), Strike(signal.SIGKILL, random.uniform(0.0, life)))
         if phase is None:  # the end came first
             _well(outcome)
             break
         phases[phase] += 1
-    _well(call(fits.words(run, fits.steps)))
+    _well(call(fits.words(run)))
     return phases
 
 
 def _full_disk(fits: Fits, disk: Path) -> Sequence[str]:
-    """Fit half-way on a disk, fill it, try to go on, free it, go on; what was seen, line by line."""
+    """Fit part of the way on a disk, fill it, try to go on, free it, go on; what was seen, line by line."""
     run, filler = disk / "run", disk / "filler"
     shutil.rmtree(run, ignore_errors=True)
-    _well(call(fits.words(run, fits.steps // 2)))
+    call(fits.words(run), Strike(signal.SIGKILL, 0.0, when=lambda: logged_steps(run) > fits.steps // 2))
     good = (run / CHECKPOINT).read_bytes()
     with filler.open("wb") as file:
         file.write(bytes(max(0, shutil.disk_usage(disk).free - SPACE_LEFT)))
-    full = call(fits.words(run, fits.steps))
+    full = call(fits.words(run))
     kept = (run / CHECKPOINT).read_bytes() == good
     filler.unlink()
-    _well(call(fits.words(run, fits.steps)))
+    _well(call(fits.words(run)))
     errors = [line for line in full.lines if line.startswith("unrender: error: ")]
     return (
         f"status {full.status}, {'a' if 'Traceback' in full.stderr else 'no'} traceback",
@@ -141,7 +141,7 @@ def _page(
     if story is not None:
         lines += [
             "",
-            "On a disk that is full when the fit is resumed half-way (tmpfs):",
+            "On a disk that is full when the fit, killed half-way, is resumed (tmpfs):",
             "",
             *(f"- {s}" for s in story),
         ]

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -34,11 +34,11 @@ list(make_room_capture(sys.argv[1], RoomSettings(keep_views=False, **json.loads(
 
 @dataclass(frozen=True)
 class Strike:
-    """Send ``number`` after ``seconds``; with ``folder``, then wait for a file that is being written there."""
+    """Send ``number`` after ``seconds``, and then as soon as ``when`` is true."""
 
     number: signal.Signals
     seconds: float
-    folder: Path | None = None
+    when: Callable[[], object] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,7 @@ def call(arguments: Sequence[str], strike: Strike | None = None) -> Outcome:
     child = Child(arguments)
     try:
         if strike is not None:
-            before = parts(strike.folder) if strike.folder else {}
-            while child.alive() and not _due(strike, child.seconds, before):
+            while child.alive() and not (child.seconds >= strike.seconds and strike.when()):
                 time.sleep(0.001)
             child.send(strike.number)
         return child.outcome()
@@ -189,12 +188,6 @@ def provenance() -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores, {_processor()}, {platform.system()}, one thread for each command",
         "versions": f"Python {platform.python_version()}, PyTorch {version('torch')}",
     }
-
-
-def _due(strike: Strike, seconds: float, before: dict[str, int]) -> bool:
-    if seconds < strike.seconds:
-        return False
-    return strike.folder is None or bool(parts(strike.folder).items() - before.items())
 
 
 def _text(file: IO[bytes]) -> str:

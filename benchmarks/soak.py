@@ -51,6 +51,7 @@ def main() -> int:
             plans += 1
             _write(options, facts, record)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the summary is still to be written
         record.counts["ended early"] = 1
     _write(options, facts, record)
     return 1 if record.failures else 0

@@ -185,7 +185,10 @@ class Cycle:
         """A random signal at a random moment; every fourth aims at a file being written."""
         number = self.random.choice(SIGNALS)
         seconds = self.random.uniform(0.0, self._seconds * self.random.choice((0.2, 0.3, 0.4, 1.0)))
-        return Strike(number, seconds, self.killed if self.random.random() < 0.25 else None)
+        if self.random.random() >= 0.25:
+            return Strike(number, seconds)
+        before = parts(self.killed).items()
+        return Strike(number, seconds, when=lambda: parts(self.killed).items() - before)
 
     def _sitting(self, strike: Strike | None) -> Outcome:
         """Go on with the killed run; afterwards its small files are whole."""
