@@ -139,8 +139,14 @@ def test_masks_are_fractions_at_working_size(small: Path):
 
 def test_a_mask_of_another_size_is_refused(small: Path):
     Image.new("L", (24, 15)).save(small / "a.png")
-    with pytest.raises(CaptureError, match=r"a\.png.*expected 48 x 30, got 24 x 15"):
-        read_colmap(small, masks=small).mask(0)
+    with pytest.raises(CaptureError, match=r"a\.png: mask and photo differ.*expected 48 x 30 .*got 24 x 15"):
+        read_colmap(small, masks=small)
+
+
+def test_a_photo_replaced_after_reading_is_refused(capture: Capture):
+    Image.new("RGB", (24, 15)).save(capture.image_paths[0])
+    with pytest.raises(CaptureError, match=r"a\.jpg.*expected 48 x 30, got 24 x 15"):
+        capture.image(0)
 
 
 def test_every_k_th_is_held_out_from_the_first():

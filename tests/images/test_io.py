@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 from unrender.errors import CaptureError, ShapeError
-from unrender.images.io import read_exr, read_exr_metadata, read_mask, read_photo, read_size, write_exr, write_png
+from unrender.images.io import check_picture, read_exr, read_exr_metadata, read_mask, read_photo, write_exr, write_png
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def photo(generator: torch.Generator) -> torch.Tensor:
 def test_png_round_trip(tmp_path: Path, photo: torch.Tensor):
     write_png(tmp_path / "a.png", photo)
     assert torch.equal(read_photo(tmp_path / "a.png"), photo)
-    assert read_size(tmp_path / "a.png") == (6, 9)
+    assert check_picture(tmp_path / "a.png") == (6, 9)
 
 
 def test_floats_are_clamped_and_rounded(tmp_path: Path):
@@ -58,7 +60,7 @@ def test_pixels_are_as_stored_which_is_what_colmap_sees(tmp_path: Path, orientat
     ours = read_photo(tmp_path / "a.jpg")
     assert ours.shape == seen.shape
     assert int((ours.int() - seen.int()).abs().max()) <= 2
-    assert read_size(tmp_path / "a.jpg") == (16, 32)
+    assert check_picture(tmp_path / "a.jpg") == (16, 32)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
@@ -73,9 +75,40 @@ def test_what_is_no_picture_is_refused_in_one_line(tmp_path: Path, kind: str, da
         path.mkdir()
     elif damage != "absent":
         path.write_bytes({"empty": b"", "text": b"hello", "cut": content[: len(content) // 2]}[damage])
-    with pytest.raises(CaptureError, match=f"a.{kind}") as refusal:
-        read_photo(path)
-    assert "\n" not in str(refusal.value)
+    for read in (read_photo, check_picture):
+        with pytest.raises(CaptureError, match=f"a.{kind}") as refusal:
+            read(path)
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "progressive.jpg", "png", "tif"])
+def test_a_picture_cut_short_is_found_without_decoding(tmp_path: Path, kind: str):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    preview = io.BytesIO()
+    noise.resize((16, 16)).save(preview, "JPEG")
+    exif = Image.Exif()
+    exif[0x927C] = preview.getvalue()  # a preview in the header has an end-of-image marker of its own
+    path = tmp_path / f"a.{kind}"
+    noise.save(path, exif=exif, progressive="progressive" in kind)
+    content = path.read_bytes()
+    assert check_picture(path) == (64, 64)
+    for after in (b"\0" * 999, content, b"ftypmp4" * 99):
+        path.write_bytes(content + (b"" if kind == "tif" else after))
+        assert check_picture(path) == (64, 64)
+    lost_to_be_noticed = 200 if kind == "tif" else 1  # a TIFF may end with its table
+    for lost in (lost_to_be_noticed, len(content) // 4, len(content) // 2):
+        path.write_bytes(content[:-lost])
+        with pytest.raises(CaptureError, match=re.escape(path.name)):
+            check_picture(path)
+        path.write_bytes(content[:-lost] + b"\0" * lost * (kind != "tif"))
+        with pytest.raises(CaptureError, match=re.escape(path.name)):
+            check_picture(path)
+
+
+def test_real_photos_are_whole(plush: Path):
+    for path in sorted((plush / "images").iterdir()):
+        height, width = check_picture(path)
+        assert min(height, width) > 100
 
 
 def test_exr_keeps_every_bit_and_its_metadata(tmp_path: Path, generator: torch.Generator):

@@ -50,10 +50,10 @@ class PictureStore:
     def _keep(self, key: tuple[str, int], picture: torch.Tensor) -> None:
         if key in self._pictures or picture.nbytes > self.budget:
             return
+        while self.used + picture.nbytes > self.budget:
+            self.used -= self._pictures.popitem(last=False)[1].nbytes
         self._pictures[key] = picture
         self.used += picture.nbytes
-        while self.used > self.budget:
-            self.used -= self._pictures.popitem(last=False)[1].nbytes
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,23 @@ stored (COLMAP does not apply the EXIF orientation). Only registered images are 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from unrender.cameras.camera import Cameras
-from unrender.cameras.lens import Lens, make_lens
+from unrender.cameras.lens import LENSES, Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture, hold_out
 from unrender.datasets.clouds import PointCloud, read_ply
 from unrender.datasets.colmap_check import check_model, model_is_binary, text_images
+from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
 from unrender.errors import CaptureError
-from unrender.images.exif import read_ev100
-from unrender.images.io import read_size
 
 if TYPE_CHECKING:
     import pycolmap
@@ -34,8 +33,8 @@ __all__ = ["read_colmap", "write_colmap"]
 
 _LAYOUTS = ("sparse/0", "sparse", "dense/sparse", "dense/0/sparse", ".")
 _FUSED = ("dense/fused.ply", "fused.ply", "dense/0/fused.ply")
-_NAMED = 3
-"""How many names a note gives before it only counts."""
+_AGAIN = "copy it again, or write it again with COLMAP"
+_MEND = "reconstruct again, or mend it in a text model (colmap model_converter)"
 
 
 def read_colmap(
@@ -46,6 +45,7 @@ def read_colmap(
     points: Path | str | None = None,
     test_every: int = 8,
     test_names: Sequence[str] | Path | None = None,
+    budget: int = Capture.budget,
 ) -> Capture:
     """A COLMAP folder as a Capture at photo size.
 
@@ -53,27 +53,29 @@ def read_colmap(
     the folder itself; photos are in ``images`` beside it unless given. ``masks`` is a folder of pictures, white = use,
     named as COLMAP does (``a.jpg.png`` for ``a.jpg``) or as the photos (``a.jpg``, ``a.png``). Points come from the PLY
     file ``points``, else from ``fused.ply`` where COLMAP leaves it, else from the model. Views to hold out: see
-    ``hold_out``. What was chosen and what is missing is said in ``Capture.notes``.
+    ``hold_out``. ``budget``: bytes of decoded pictures that are kept. What was chosen is said in ``Capture.notes``.
 
-    Raises CaptureError, one line, when the folder, the model, every photo or the points are missing or damaged, a
-    camera model is not supported, a pose or intrinsic is not finite, or a photo is not of its camera's size.
+    Everything is looked at before anything is decoded. Raises CaptureError, one line, when the folder, the model, a
+    photo that it names or the points are missing or damaged, a camera model is not supported, a pose, an intrinsic or
+    a point of the model is not finite, or a photo or mask is not of its camera's size.
     """
     root = Path(folder)
     model_folder = _find_model(root)
     model = _load(model_folder)
     poses = _poses(model, model_folder)
-    photos, photo_notes = _find_photos(poses, _find_images(model_folder, root, images))
+    photos = find_photos(poses, _find_images(model_folder, root, images))
     names = tuple(photos)
-    lenses, camera_index = _lenses(model, [poses[name].camera_id for name in names], model_folder)
-    _check_sizes(photos, [lenses[index] for index in camera_index])
-    cloud, cloud_notes = _points(model, root, points)
-    mask_paths, mask_notes = _find_masks(names, masks)
-    exif_ev, exif_notes = _exposures(photos)
+    lenses, camera_index = _lenses(model, [pose.camera_id for pose in poses.values()], model_folder)
+    lens_of_view = [lenses[index] for index in camera_index]
+    cloud, cloud_notes = _points(model, model_folder, root, points)
+    check_photos(photos, lens_of_view)
+    mask_paths, mask_notes = find_masks(names, lens_of_view, masks)
+    exif_ev, exif_notes = read_exposures(photos)
     test = hold_out(names, test_every, test_names)
-    matrices = torch.stack([poses[name].matrix for name in names])
+    matrices = torch.stack([pose.matrix for pose in poses.values()])
     cameras = _cameras(matrices, camera_index, lenses, exif_ev, test)
-    notes = (*_other_models(model_folder), *photo_notes, *cloud_notes, *mask_notes, *exif_notes)
-    return Capture(root, names, tuple(photos.values()), mask_paths, cameras, cloud, exif_ev, test, notes)
+    notes = (*_other_models(model_folder), *cloud_notes, *mask_notes, *exif_notes)
+    return Capture(root, names, tuple(photos.values()), mask_paths, cameras, cloud, exif_ev, test, notes, budget)
 
 
 def write_colmap(
@@ -143,25 +145,22 @@ def _load(folder: Path) -> pycolmap.Reconstruction:
     import pycolmap
 
     check_model(folder)
-    try:
-        with _quiet():
-            return pycolmap.Reconstruction(str(folder))
-    except (RuntimeError, ValueError, LookupError, MemoryError, TypeError) as error:
-        reason = str(error).split("] ", 1)[-1]
-        raise CaptureError(
-            f"COLMAP cannot read this model ({reason})", where=folder, do="copy it again, or write it again with COLMAP"
-        ) from None
+    with _colmaps_reason(folder):
+        return pycolmap.Reconstruction(str(folder))
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """COLMAP logs to stderr what it also raises; we say it once."""
+def _colmaps_reason(folder: Path) -> Iterator[None]:
+    """What COLMAP raises becomes one line; it would log it to stderr as well, which is silenced."""
     from pycolmap import logging
 
     level = logging.minloglevel
     logging.minloglevel = int(logging.Level.FATAL)
     try:
         yield
+    except (RuntimeError, ValueError, LookupError, MemoryError, TypeError) as error:
+        reason = str(error).split("] ", 1)[-1]
+        raise CaptureError(f"COLMAP cannot read this model ({reason})", where=folder, do=_AGAIN) from None
     finally:
         logging.minloglevel = level
 
@@ -170,13 +169,22 @@ def _poses(model: pycolmap.Reconstruction, where: Path) -> dict[str, _Pose]:
     """Registered images by name, sorted."""
     poses: dict[str, _Pose] = {}
     names = _names(model, where)
-    for image_id in model.reg_image_ids():
-        image, name = model.images[image_id], names[image_id]
+    with _colmaps_reason(where):  # frames may speak of images that are not there
+        images = {names[image_id]: model.images[image_id] for image_id in model.reg_image_ids()}
+        rigids = {name: image.cam_from_world() for name, image in images.items()}
+    for name, rigid in rigids.items():
         matrix = torch.eye(4, dtype=torch.float64)
-        matrix[:3] = torch.from_numpy(np.array(image.cam_from_world().matrix()))
-        if not bool(matrix.isfinite().all()) or abs(float(torch.det(matrix)) - 1) > 1e-6:
-            raise CaptureError(f"the pose of {name} is not a rigid motion", where=where, do="remove or register it")
-        poses[name] = _Pose(matrix, image.camera_id)
+        matrix[:3] = torch.from_numpy(np.array(rigid.matrix()))
+        length = float(np.linalg.norm(rigid.rotation.quat))
+        if not (bool(matrix.isfinite().all()) and abs(length - 1) < 1e-3 and abs(float(torch.det(matrix)) - 1) < 1e-6):
+            raise CaptureError(
+                f"the pose of {name} is not a rigid motion",
+                where=where,
+                expected="a unit quaternion and a finite translation",
+                got=f"{rigid.rotation.quat[[3, 0, 1, 2]].tolist()} (w x y z), {rigid.translation.tolist()}",
+                do="register it again, or take it out of the model (colmap image_deleter)",
+            )
+        poses[name] = _Pose(matrix, images[name].camera_id)
     if not poses:
         raise CaptureError("no registered images in this model", where=where, do="reconstruct the photos with COLMAP")
     return dict(sorted(poses.items()))
@@ -184,12 +192,17 @@ def _poses(model: pycolmap.Reconstruction, where: Path) -> dict[str, _Pose]:
 
 def _names(model: pycolmap.Reconstruction, folder: Path) -> dict[int, str]:
     """Image names by id. pycolmap's text reader ends a name at its first space, so text is read here once more."""
-    if not model_is_binary(folder):
-        return {image.image_id: image.name for image in text_images(folder)}
-    try:
-        return {image_id: image.name for image_id, image in model.images.items()}
-    except UnicodeDecodeError as error:
-        raise CaptureError(f"an image name is not UTF-8 ({error.reason})", where=folder / "images.bin") from None
+    if model_is_binary(folder):
+        try:
+            names = {image_id: image.name for image_id, image in model.images.items()}
+        except UnicodeDecodeError as error:
+            raise CaptureError(f"an image name is not UTF-8 ({error.reason})", where=folder / "images.bin") from None
+    else:
+        names = {image.image_id: image.name for image in text_images(folder)}
+    name, count = Counter(names.values()).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise CaptureError(f"{count} images are named {name!r}", where=folder, do="take all but one out of the model")
+    return names
 
 
 def _find_images(model_folder: Path, root: Path, images: Path | str | None) -> Path:
@@ -209,27 +222,6 @@ def _find_images(model_folder: Path, root: Path, images: Path | str | None) -> P
     )
 
 
-def _find_photos(poses: dict[str, _Pose], folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Which images of the model have their photo; none at all, or a name that leaves the folder, is refused."""
-    for name in poses:
-        path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise CaptureError(
-                f"the image name {name!r} leads out of its folder", where=folder, do="rename it in the model"
-            )
-    found = {name: folder / name for name in poses if (folder / name).is_file()}
-    missing = [name for name in poses if name not in found]
-    if not found:
-        raise CaptureError(
-            f"none of the model's {len(poses)} photos is here",
-            where=folder,
-            expected=_some(missing),
-            do="give --images",
-        )
-    notes = (f"{len(missing)} of {len(poses)} images of the model have no photo file, left out: {_some(missing)}",)
-    return found, notes if missing else ()
-
-
 def _lenses(
     model: pycolmap.Reconstruction, camera_ids: list[int], where: Path
 ) -> tuple[tuple[Lens, ...], torch.Tensor]:
@@ -241,73 +233,45 @@ def _lenses(
         try:
             lenses.append(make_lens(camera.model.name, camera.width, camera.height, torch.tensor(camera.params)))
         except CaptureError as error:
-            raise CaptureError(str(error), where=f"{where}: camera {camera_id}") from None
-    return tuple(lenses), torch.tensor([used.index(camera_id) for camera_id in camera_ids], dtype=torch.int64)
+            mend = _MEND if camera.model.name in LENSES else None
+            raise CaptureError(str(error), where=f"{where}: camera {camera_id}", do=mend) from None
+    index = {camera_id: place for place, camera_id in enumerate(used)}
+    return tuple(lenses), torch.tensor([index[camera_id] for camera_id in camera_ids], dtype=torch.int64)
 
 
-def _check_sizes(photos: dict[str, Path], lenses: list[Lens]) -> None:
-    """Every photo has the size that its camera was calibrated for."""
-    for path, lens in zip(photos.values(), lenses, strict=True):
-        height, width = read_size(path)
-        if (height, width) != (lens.height, lens.width):
-            raise CaptureError(
-                "photo and camera differ in size",
-                where=path,
-                expected=f"{lens.width} x {lens.height} as in the model",
-                got=f"{width} x {height}{_likely_cause(height, width, lens)}",
-                do="give the photos that COLMAP saw (--images)",
-            )
-
-
-def _likely_cause(height: int, width: int, lens: Lens) -> str:
-    """Why a photo may differ in size from its camera: scaled by one ratio, or turned."""
-    ratio = Fraction(width, lens.width)
-    if ratio == Fraction(height, lens.height):
-        return f" (exactly {ratio} of it: scaled after the reconstruction?)"
-    if (height, width) == (lens.width, lens.height):
-        return " (turned by 90 degrees: COLMAP uses the stored pixels and ignores the EXIF orientation)"
-    return ""
-
-
-def _points(model: pycolmap.Reconstruction, root: Path, file: Path | str | None) -> tuple[PointCloud, tuple[str, ...]]:
-    """The cloud and where it came from; points that are nowhere are dropped."""
+def _points(
+    model: pycolmap.Reconstruction, model_folder: Path, root: Path, file: Path | str | None
+) -> tuple[PointCloud, tuple[str, ...]]:
+    """The cloud, and for the user where it came from."""
     fused = next((root / name for name in _FUSED if (root / name).is_file()), None)
     path = fused if file is None else Path(file)
-    everything, source = (_sparse_points(model), "the sparse model") if path is None else (read_ply(path), str(path))
+    if path is None:
+        cloud = _sparse_points(model, model_folder)
+        return cloud, (f"{len(cloud)} points from the sparse model",)
+    return _dense_points(path)
+
+
+def _dense_points(path: Path) -> tuple[PointCloud, tuple[str, ...]]:
+    """A point cloud file without the points that are nowhere: scanners write them where they saw nothing."""
+    everything = read_ply(path)
     cloud = everything.finite()
-    if len(cloud) == 0:
-        raise CaptureError("no points", where=f"{root}: {source}", do="give a point cloud (--points FILE.ply)")
     dropped = len(everything) - len(cloud)
-    notes = (f"{len(cloud)} points from {source}",)
+    if len(cloud) == 0:
+        raise CaptureError(f"none of the {dropped} points has a finite position", where=path, do="give another cloud")
+    notes = (f"{len(cloud)} points from {path}",)
     return cloud, (*notes, f"{dropped} points without a finite position dropped") if dropped else notes
 
 
-def _sparse_points(model: pycolmap.Reconstruction) -> PointCloud:
-    """The model's points in the order of their ids."""
-    points = [point for _, point in sorted(model.points3D.items())]
+def _sparse_points(model: pycolmap.Reconstruction, where: Path) -> PointCloud:
+    """The model's points in the order of their ids. None of them may be nowhere: COLMAP writes no such point."""
+    ids, points = list(zip(*sorted(model.points3D.items()), strict=True)) or ((), ())
     positions = np.array([point.xyz for point in points], dtype=np.float64).reshape(-1, 3)
     colors = np.array([point.color for point in points], dtype=np.float32).reshape(-1, 3) / 255
+    nowhere = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if len(points) == 0 or len(nowhere) > 0:
+        what = f"the position of point {ids[nowhere[0]]} is not finite" if len(points) else "no points in this model"
+        raise CaptureError(what, where=where, do="reconstruct again, or give a point cloud (--points FILE.ply)")
     return PointCloud(torch.from_numpy(positions), torch.from_numpy(colors))
-
-
-def _find_masks(names: Sequence[str], folder: Path | str | None) -> tuple[tuple[Path | None, ...], tuple[str, ...]]:
-    """The mask file of each view, if there is one."""
-    if folder is None:
-        return (None,) * len(names), ()
-    candidates = ([f"{name}.png", name, str(PurePosixPath(name).with_suffix(".png"))] for name in names)
-    paths = tuple(next((p for file in files if (p := Path(folder) / file).is_file()), None) for files in candidates)
-    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
-    if len(missing) == len(names):
-        raise CaptureError("no masks here", where=folder, expected=f"{names[0]}.png and so on, white = use")
-    return paths, (f"{len(missing)} photos have no mask: {_some(missing)}",) if missing else ()
-
-
-def _exposures(photos: dict[str, Path]) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """EV100 of each view [V] float64, NaN where EXIF does not say."""
-    values = [read_ev100(path) for path in photos.values()]
-    missing = [name for name, value in zip(photos, values, strict=True) if value is None]
-    exposures = torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)
-    return exposures, (f"exposure missing in {len(missing)} photos: {_some(missing)}",) if missing else ()
 
 
 def _cameras(
@@ -331,8 +295,3 @@ def _cameras(
         sizes=sizes[camera_index],
         sensor=Sensor.start(exif_ev, len(lenses), anchor),
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few names."""
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

@@ -142,9 +142,9 @@ def _check_text(folder: Path) -> None:
                 expected=f"one of {sorted(cameras)[:9]}",
                 do=_REDO,
             )
-    for number, words in _lines(folder / "points3D.txt", words=9):
-        if words and not _finite(words[:8], 8):
-            raise _bad_line(folder / "points3D.txt", number, "point", "id, 3 coordinates, 3 colours, error")
+    _check_text_points(folder / "points3D.txt")
+    if (folder / "frames.txt").is_file():
+        _check_text_frames(folder / "frames.txt")
 
 
 def _check_text_cameras(path: Path) -> set[int]:
@@ -153,18 +153,41 @@ def _check_text_cameras(path: Path) -> set[int]:
     for number, words in _lines(path):
         if not words:
             continue
-        if len(words) < 5 or not _finite([words[0], *words[2:4]], 3):
-            raise _bad_line(path, number, "camera", "id, model, width, height, parameters")
+        if len(words) < 5 or not _whole([words[0], *words[2:4]]) or min(int(words[2]), int(words[3])) < 1:
+            raise _bad_line(path, number, "camera", "id, model, width and height of 1 or more, parameters")
         try:
             count = _parameter_count(words[1])
         except _UnknownModelError:
             raise CaptureError(f"unknown camera model {words[1]}", where=path, do=_SUPPORTED) from None
         if not _finite(words[4:], count):
             raise _bad_line(path, number, "camera", f"{count} finite parameters for {words[1]}")
-        cameras.add(int(float(words[0])))
+        cameras.add(int(words[0]))
     if not cameras:
         raise CaptureError("no cameras in this model", where=path, do=_REDO)
     return cameras
+
+
+def _check_text_points(path: Path) -> None:
+    """Lines of: id, position, colour, error, then the track: pairs of whole numbers."""
+    ids: set[str] = set()
+    for number, words in _lines(path, words=9):
+        if not words:
+            continue
+        track = words[8].split() if len(words) > 8 else []
+        whole = words[:1] + words[4:7] + track[-2:]
+        if not (_finite(words[:8], 8) and _whole(whole) and len(track) % 2 == 0 and max(map(int, words[4:7])) < 256):
+            expected = "id, 3 finite coordinates, 3 colours 0..255, error, then image and observation for each sight"
+            raise _bad_line(path, number, "point", expected)
+        if words[0] in ids:
+            raise CaptureError(f"line {number} has the id of another point", where=path, got=words[0], do=_REDO)
+        ids.add(words[0])
+
+
+def _check_text_frames(path: Path) -> None:
+    """Lines of: id, rig id, pose, count, then three words each."""
+    for number, words in _lines(path):
+        if words and not (_finite(words[:10], 10) and _whole([*words[:2], words[9]])):
+            raise _bad_line(path, number, "frame", "id, rig id, 7 finite numbers of the pose, count")
 
 
 @dataclass(frozen=True)
@@ -186,12 +209,12 @@ def text_images(folder: Path) -> Iterator[TextImage]:
     for number, words in lines:
         if not words:
             continue
-        if len(words) < 10 or not _finite(words[:9], 9):
-            raise _bad_line(path, number, "image", "id, 7 numbers of the pose, camera id, name")
+        if len(words) < 10 or not _finite(words[1:8], 7) or not _whole([words[0], words[8]]):
+            raise _bad_line(path, number, "image", "id, 7 finite numbers of the pose, camera id, name")
         below, observations = next(lines, (number + 1, []))
         if not _are_observations(" ".join(observations).split()):
             raise _bad_line(path, below, "list of observations", "an empty line, or x, y, point id for each")
-        yield TextImage(int(float(words[0])), int(float(words[8])), words[9])
+        yield TextImage(int(words[0]), int(words[8]), words[9])
 
 
 def _are_observations(words: list[str]) -> bool:
@@ -217,3 +240,8 @@ def _finite(words: list[str], count: int) -> bool:
         return len(words) == count and all(math.isfinite(float(word)) for word in words)
     except ValueError:
         return False
+
+
+def _whole(words: list[str]) -> bool:
+    """Whether these are whole numbers, none below zero, that COLMAP's 64 bits hold."""
+    return all(word.isascii() and word.isdecimal() and len(word) < 20 for word in words)

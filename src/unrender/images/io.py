@@ -8,10 +8,13 @@ Everywhere H rows, W columns, channels last.
 
 from __future__ import annotations
 
+import mmap
 import struct
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,9 +22,22 @@ from PIL import Image
 
 from unrender.errors import CaptureError, ShapeError
 
-__all__ = ["read_exr", "read_exr_metadata", "read_mask", "read_photo", "read_size", "write_exr", "write_png"]
+__all__ = [
+    "ExrAttribute",
+    "check_picture",
+    "read_exr",
+    "read_exr_metadata",
+    "read_mask",
+    "read_photo",
+    "write_exr",
+    "write_png",
+]
 
+ExrAttribute: TypeAlias = str | int | float | tuple[float, ...] | np.ndarray
+"""A value in an EXR header: text, numbers, chromaticities (8 floats) or a float32 [4, 4] matrix."""
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_START_OF_SCAN, _PADDING, _END_OF_IMAGE = 0xDA, (0x00, 0xFF), b"\xff\xd9"
+"""JPEG markers; between its segments there may be padding."""
 _WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -38,13 +54,23 @@ def read_mask(path: Path | str) -> torch.Tensor:
     return torch.from_numpy(_decode(Path(path), "L"))
 
 
-def read_size(path: Path | str) -> tuple[int, int]:
-    """(height, width) from the header alone, in stored pixels. Raises CaptureError when there is no image."""
+def check_picture(path: Path | str) -> tuple[int, int]:
+    """(height, width) in stored pixels, having looked, without decoding, whether the file is whole.
+
+    A photo cut short by a copy that broke off, or by a full card, still has its header. What follows the end of a
+    picture (a second picture, a film of the moment) does not matter. Looks for the end in JPEG, PNG and TIFF files.
+    Raises CaptureError as ``read_photo``.
+    """
+    path = Path(path)
     try:
-        with Image.open(path) as picture:
+        with _opened(path) as picture:
+            whole = _WHOLE.get(picture.format or "", _cannot_tell)(path, picture)
             width, height = picture.size
     except _UNREADABLE as error:
-        raise _unreadable(Path(path), error) from None
+        raise _unreadable(path, error) from None
+    if not whole:
+        got = f"{path.stat().st_size} bytes without its end"
+        raise CaptureError("this picture is cut short", where=path, got=got, do="copy the original again")
     return height, width
 
 
@@ -60,10 +86,11 @@ def write_png(path: Path | str, image: torch.Tensor) -> None:
     Image.fromarray(image.to("cpu", torch.uint8).numpy()).save(path, format="PNG")
 
 
-def write_exr(path: Path | str, image: torch.Tensor, metadata: Mapping[str, str | int | float] | None = None) -> None:
+def write_exr(path: Path | str, image: torch.Tensor, metadata: Mapping[str, ExrAttribute] | None = None) -> None:
     """Write linear radiance [H, W, 3] as a float32 OpenEXR file (channels R G B, ZIP: lossless).
 
-    ``metadata`` becomes header attributes of the same names. Raises ShapeError for any other shape.
+    ``metadata`` becomes header attributes of the same names. Equal arguments give equal bytes. Raises ShapeError for
+    any other shape, OSError when the file cannot be written.
     """
     import OpenEXR
 
@@ -72,7 +99,10 @@ def write_exr(path: Path | str, image: torch.Tensor, metadata: Mapping[str, str 
     pixels = np.ascontiguousarray(image.detach().to("cpu", torch.float32).numpy())
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **(metadata or {})}
     with OpenEXR.File(header, {"RGB": pixels}) as file:
-        file.write(str(path))
+        try:
+            file.write(str(path))
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
 
 
 def read_exr(path: Path | str) -> torch.Tensor:
@@ -87,10 +117,15 @@ def read_exr(path: Path | str) -> torch.Tensor:
     return torch.from_numpy(np.stack([channels[name].astype(np.float32) for name in names], axis=-1))
 
 
-def read_exr_metadata(path: Path | str) -> dict[str, str | int | float]:
-    """The text and number attributes of an EXR header. Raises CaptureError as ``read_exr``."""
+def read_exr_metadata(path: Path | str) -> dict[str, Any]:
+    """The attributes of an EXR header that ``ExrAttribute`` names. Raises CaptureError as ``read_exr``."""
     header, _ = _open_exr(Path(path))
-    return {name: value for name, value in header.items() if isinstance(value, str | int | float)}
+    return {name: value for name, value in header.items() if _is_attribute(value)}
+
+
+def _is_attribute(value: object) -> bool:
+    of_numbers = isinstance(value, tuple) and all(isinstance(number, float) for number in value)
+    return of_numbers or isinstance(value, str | int | float | np.ndarray)
 
 
 def _open_exr(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -108,7 +143,7 @@ def _open_exr(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def _decode(path: Path, mode: str) -> np.ndarray:
     """The stored pixels of a file in the given Pillow mode."""
     try:
-        with Image.open(path) as picture:
+        with _opened(path) as picture:
             picture.load()
             if picture.mode in _WIDE_GREY:
                 picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
@@ -119,9 +154,62 @@ def _decode(path: Path, mode: str) -> np.ndarray:
         raise _unreadable(path, error) from None
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture file. Pillow's warnings on stderr about the state of its EXIF are of no use here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as picture:
+            yield picture
+
+
+def _jpeg_is_whole(path: Path, _: Image.Image) -> bool:
+    """Whether an end-of-image marker follows the start of the first scan.
+
+    Compressed bytes never hold that marker, so one is enough wherever it is, and looking from the end finds it at
+    once. The previews inside the header have one too, so the header is stepped over segment by segment.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = 2
+        while at + 4 <= len(data) and data[at + 1] != _START_OF_SCAN:
+            is_segment = data[at] == 0xFF and data[at + 1] not in _PADDING
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big") if is_segment else 1
+        return data.rfind(_END_OF_IMAGE, at) >= 0
+
+
+def _png_is_whole(path: Path, _: Image.Image) -> bool:
+    """Whether there is a last chunk."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.rfind(b"IEND\xaeB`\x82") >= 0
+
+
+def _tiff_is_whole(path: Path, picture: Image.Image) -> bool:
+    """Whether every strip or tile ends within the file."""
+    size, tags = path.stat().st_size, picture.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
+    starts, lengths = ((*tags.get(strips, ()), *tags.get(tiles, ())) for strips, tiles in ((273, 324), (279, 325)))
+    return all(start + length <= size for start, length in zip(starts, lengths, strict=False))
+
+
+def _cannot_tell(_: Path, __: Image.Image) -> bool:
+    """Other kinds of file: damage shows when they are decoded."""
+    return True
+
+
+_WHOLE: dict[str, Callable[[Path, Image.Image], bool]] = {
+    "JPEG": _jpeg_is_whole,
+    "MPO": _jpeg_is_whole,
+    "PNG": _png_is_whole,
+    "TIFF": _tiff_is_whole,
+}
+
+
 def _unreadable(path: Path, error: Exception) -> CaptureError:
     """One line for everything that decoders say."""
     if isinstance(error, FileNotFoundError):
         return CaptureError("no such file", where=path)
-    reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-    return CaptureError(f"cannot be read as a picture ({reason})", where=path, do="replace the file")
+    reason = str(error)
+    if isinstance(error, Image.UnidentifiedImageError):
+        reason = "not an image" if path.stat().st_size else "the file is empty"
+    return CaptureError(
+        f"cannot be read as a picture ({reason})", where=path, do="replace it, or convert it to JPEG or PNG"
+    )
