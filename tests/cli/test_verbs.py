@@ -4,10 +4,8 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from unrender.fit.run import Run
-from unrender.images.io import read_exr, read_photo
 
 
 def test_fit_prints_the_table_and_nothing_else(fitted):
@@ -70,45 +68,6 @@ def test_resume_moves_the_end_and_begins_what_never_began(unrender, tiny_capture
     assert said.status == 0
     assert "resumed after step 2" in said.err
     assert Run.open(tmp_path / "run").load_checkpoint().step == 4
-
-
-@pytest.mark.parametrize("tonemap", ["sensor", "linear", "gamma", "reinhard", "filmic"])
-def test_render_held_out_views(unrender, fitted, tmp_path, tonemap):
-    said = unrender("render", fitted[0], "-o", tmp_path, "--tonemap", tonemap)
-    assert said.out == f"2 pictures ({tonemap}) in {tmp_path}\n"
-    assert read_photo(tmp_path / "photo_8.png").shape == (48, 64, 3)
-
-
-@pytest.mark.parametrize("path", ["orbit", "interpolate"])
-def test_render_a_flight(unrender, fitted, tmp_path, path):
-    options = ("--path", path, "--frames", 3, "--width", 32, "--up", 0, -1, 0)
-    assert unrender("render", fitted[0], "-o", tmp_path / "new" / "folder", *options).status == 0
-    frames = sorted((tmp_path / "new" / "folder").iterdir())
-    assert [frame.name for frame in frames] == [f"frame_{index:04d}.png" for index in range(3)]
-    assert read_photo(frames[0]).shape == (24, 32, 3)
-
-
-def test_exr_is_the_models_radiance(unrender, fitted, tmp_path):
-    assert unrender("render", fitted[0], "-o", tmp_path, "--exr").status == 0
-    model = Run.open(fitted[0]).load_model()
-    with torch.no_grad():
-        radiance = model.radiance(model.cameras.select([8]))[0].permute(1, 2, 0)
-    assert torch.equal(read_exr(tmp_path / "photo_8.exr"), radiance)
-
-
-def test_a_higher_ev_is_darker(unrender, fitted, tmp_path):
-    means = []
-    for ev in (-1, 0, 1):
-        assert unrender("render", fitted[0], "-o", tmp_path, "--path", "train", "--ev", ev).status == 0
-        means.append(float(read_photo(tmp_path / "photo_3.png").float().mean()))
-    assert means[0] > means[1] > means[2]
-
-
-def test_render_train_looks_like_the_fitted_photo(unrender, fitted, tmp_path):
-    unrender("render", fitted[0], "-o", tmp_path, "--path", "train")
-    model = Run.open(fitted[0]).load_model()
-    image = (model.image(model.cameras.select([3]))[0] * 255).round().byte().permute(1, 2, 0)
-    assert torch.equal(read_photo(tmp_path / "photo_3.png"), image)
 
 
 def test_version_and_help(unrender):

@@ -1,14 +1,17 @@
-"""``unrender render``: new views of a fitted run, as pictures or as linear radiance."""
+"""``unrender render``: new views of a fitted run, as pictures, as a film or as linear radiance."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
+from unrender import __version__
+from unrender.cli.frames import FrameFolder
 from unrender.cli.progress import ProgressView, print_result
 from unrender.cli.session import Session, option
 from unrender.errors import SettingsError
@@ -17,26 +20,38 @@ if TYPE_CHECKING:
     import torch
 
     from unrender.cameras.camera import Cameras
+    from unrender.fit.checkpoint import Checkpoint
     from unrender.fit.run import Run
+    from unrender.images.video import FFmpeg
     from unrender.render.model import Model
 
 __all__ = ["RenderVerb", "develop"]
 
+Thing = TypeVar("Thing")
 Operator = Literal["sensor", "linear", "gamma", "reinhard", "filmic"]
+_FILM, _OTHER_FILMS = ".mp4", (".avi", ".gif", ".m4v", ".mkv", ".mov", ".webm", ".webp")
+_FPS = 30.0
 
 
 @dataclass(frozen=True)
 class RenderVerb:
-    """Render a run: its held-out or training views, a flight around it, or one through its cameras."""
+    """Render a run: its held-out or training views, a flight around it, or one through its cameras.
+
+    Stopped or killed, it goes on with the same command and --resume.
+    """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Folder that `unrender fit` wrote."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
-    """Folder for the pictures; files of the same name are replaced."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR|FILM.mp4")]
+    """Folder for the pictures (those of an earlier render of its kind are replaced), or a film, which needs ffmpeg."""
     path: Literal["test", "train", "orbit", "interpolate"] = "test"
     """Which views: held-out photos, training photos, around the scene, or smoothly through the training photos."""
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 60
     """Number of pictures of a flight."""
+    fps: Annotated[float | None, option("F")] = None
+    """Pictures per second of a film (default 30)."""
+    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Keep the pictures that are there and render those that are missing; begin if there are none."""
     tonemap: Operator = "sensor"
     """sensor: as the run's camera would record it; the others are for screens."""
     ev: Annotated[float | None, option("E")] = None
@@ -46,25 +61,74 @@ class RenderVerb:
     width: Annotated[int | None, option("W")] = None
     """Width in pixels. Default: the run's."""
     exr: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Write linear radiance as float32 EXR instead of PNG; --ev and --tonemap then have no effect."""
+    """Write linear radiance as float32 EXR instead of PNG; its values do not depend on --ev and --tonemap."""
     session: Session = field(default_factory=Session)
 
     def run(self) -> int:
         """Do it; the exit status."""
         self.session.apply()
+        ffmpeg = self._ffmpeg()
         from unrender.fit.run import Run
 
         run = Run.open(self.run_folder)
-        model = run.load_model()
+        checkpoint = run.load_checkpoint()
+        model = checkpoint.load_model()
         names, cameras = self._cameras(run, model)
-        self.output.mkdir(parents=True, exist_ok=True)
-        written = []
+        if ffmpeg is not None:
+            _check_film_size(cameras)
+        pictures = self._pictures(checkpoint, names)
+        missing = pictures.begin(self.resume)
         with ProgressView(self.session.quiet) as view:
-            for index, name in enumerate(names):
-                written.append(self._write(model, cameras.select([index]), name))
-                view.advance("rendering", (index + 1) / len(names), written[-1].name)
-        print_result(json.dumps([str(path) for path in written]) if self.session.json else self._summary(written))
+            if checkpoint.note is not None:
+                view.say(checkpoint.note)
+            try:
+                for index in _advancing(view, "rendering", missing):
+                    self._render(model, cameras.select([index]), checkpoint, pictures, index)
+                if ffmpeg is not None:
+                    self._encode(ffmpeg, pictures, view)
+            except KeyboardInterrupt:
+                view.say("what is rendered is kept; the same command with --resume goes on")
+                raise
+        self._print(pictures, missing)
         return 0
+
+    @property
+    def _is_film(self) -> bool:
+        return self.output.suffix.lower() == _FILM
+
+    def _ffmpeg(self) -> FFmpeg | None:
+        """What encodes the film, if one is asked for. Refuses what cannot be written before anything is rendered."""
+        from unrender.images.video import check_rate, find_ffmpeg
+
+        if self.output.suffix.lower() in _OTHER_FILMS:
+            raise SettingsError("films are written as .mp4", where=self.output, do=f"take {self.output.stem}.mp4")
+        if not self._is_film:
+            if self.fps is not None:
+                raise SettingsError("only a film has pictures per second", where="--fps", do="take an output.mp4")
+            if self.output.exists() and not self.output.is_dir():
+                raise SettingsError("this is a file, and pictures need a folder", where=self.output)
+            return None
+        if self.exr:
+            raise SettingsError("a film holds no radiance", where="--exr", do="leave it out, or name a folder")
+        if self.output.is_dir():
+            raise SettingsError("this is a folder, and a film is a file", where=self.output)
+        check_rate(_FPS if self.fps is None else self.fps)
+        return find_ffmpeg()
+
+    def _pictures(self, checkpoint: Checkpoint, names: Sequence[str]) -> FrameFolder:
+        """The pictures and what they are; a film's lie beside it until it is whole."""
+        kind = "exr" if self.exr else "png"
+        facts = {
+            "step": checkpoint.step,
+            "checkpoint": checkpoint.digest,
+            **{name: getattr(self, name) for name in ("path", "width", "tonemap", "ev", "up")},
+            "frames": len(names),
+            "format": kind,
+            "unrender": __version__,
+        }
+        folder = self.output.with_name(f"{self.output.name}.frames") if self._is_film else self.output
+        series = self.path if self.path in ("test", "train") else "flight"
+        return FrameFolder(folder, f"{series}.{kind}", facts, [f"{name}.{kind}" for name in names])
 
     def _cameras(self, run: Run, model: Model) -> tuple[list[str], Cameras]:
         """File stems and the cameras to look through, at the wanted size and exposure."""
@@ -110,23 +174,58 @@ class RenderVerb:
         exposure = torch.full_like(cameras.sensor.exposure, cameras.sensor.exposure_mean + self.ev)
         return replace(cameras, sensor=replace(cameras.sensor, exposure=exposure))
 
-    def _write(self, model: Model, camera: Cameras, name: str) -> Path:
+    def _render(self, model: Model, camera: Cameras, checkpoint: Checkpoint, pictures: FrameFolder, index: int) -> None:
+        """One picture of the series, from radiance to file."""
         import torch
 
+        from unrender.cli.exr_header import exr_header
         from unrender.images.io import write_exr, write_png
 
         with torch.no_grad():
             radiance = model.radiance(camera)
-        path = self.output / f"{name}.{'exr' if self.exr else 'png'}"
-        if self.exr:
-            write_exr(path, radiance[0].permute(1, 2, 0))
-        else:
-            write_png(path, develop(camera, radiance, self.tonemap, self.ev or 0.0).permute(1, 2, 0))
-        return path
+        name = Path(pictures.names[index]).stem
+        with pictures.writing(index) as part:
+            if self.exr:
+                write_exr(part, radiance[0].permute(1, 2, 0), exr_header(camera, name, checkpoint))
+            else:
+                write_png(part, develop(camera, radiance, self.tonemap, self.ev or 0.0).permute(1, 2, 0))
 
-    def _summary(self, written: list[Path]) -> str:
+    def _encode(self, ffmpeg: FFmpeg, pictures: FrameFolder, view: ProgressView) -> None:
+        """The pictures become the film, which then is all that is left."""
+        import torch
+
+        paths = _advancing(view, "encoding", pictures.paths)
+        ffmpeg.encode(self.output, paths, _FPS if self.fps is None else self.fps, torch.get_num_threads())
+        pictures.remove()
+
+    def _print(self, pictures: FrameFolder, missing: Sequence[int]) -> None:
+        """The result on stdout: what was written, and how many pictures were there already."""
+        kept = len(pictures.names) - len(missing)
+        written = [self.output] if self._is_film else [pictures.paths[index] for index in missing]
+        if self.session.json:
+            video = str(self.output) if self._is_film else None
+            table = {"run": str(self.run_folder), "written": list(map(str, written)), "kept": kept, "video": video}
+            print_result(json.dumps(table))
+            return
         kind = "EXR files of linear radiance" if self.exr else f"pictures ({self.tonemap})"
-        return f"{len(written)} {kind} in {self.output}"
+        before = f", {kept} of them kept from before" if kept else ""
+        print_result(f"{len(pictures.names)} {kind} in {self.output}{before}")
+
+
+def _advancing(view: ProgressView, task: str, things: Sequence[Thing]) -> Iterator[Thing]:
+    """The things one by one; the next is asked for when one is done, and that is shown."""
+    for done, thing in enumerate(things, start=1):
+        yield thing
+        view.advance(task, done / len(things), f"{done} of {len(things)}")
+
+
+def _check_film_size(cameras: Cameras) -> None:
+    """Refuse views that one film cannot show."""
+    sizes = {tuple(size) for size in cameras.sizes.tolist()}
+    if len(sizes) > 1:
+        raise SettingsError("a film needs views of one size", got=sorted(sizes), do="take a flight as --path")
+    if min(cameras.size) < 2:
+        raise SettingsError("a film is 2 pixels high and wide at least", where="--width", got=cameras.size)
 
 
 def develop(camera: Cameras, radiance: torch.Tensor, operator: Operator, ev: float) -> torch.Tensor:
