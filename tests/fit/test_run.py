@@ -146,7 +146,9 @@ def test_a_run_that_never_began_may_begin(tiny_capture, small, tmp_path):
 def test_a_changed_capture_is_refused(tiny_capture, small, tmp_path):
     capture = shutil.copytree(tiny_capture, tmp_path / "capture")
     run = Run.create(tmp_path / "run", capture, small)
-    (capture / "images" / "photo_3.jpg").unlink()
+    model = capture / "sparse" / "0" / "images.txt"
+    model.write_text(model.read_text().replace("photo_3.jpg", "other.jpg"))
+    (capture / "images" / "photo_3.jpg").rename(capture / "images" / "other.jpg")
     with pytest.raises(RunError, match="photos have changed since the run began"):
         list(Run.open(run.folder).fit())
 
