@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from unrender import __version__
-
 __all__ = ["differences", "machine_table"]
 
-_PACKAGES = ("torch", "numpy", "pillow", "pycolmap", "safetensors")
+_PACKAGES = ("unrender", "torch", "numpy", "pillow", "pycolmap", "safetensors")
 _BITS = ("versions.unrender", "versions.torch", "machine.processor", "threads")
 """What the bits of a fit depend on, besides its settings and its capture."""
 
@@ -23,8 +21,7 @@ def machine_table() -> dict[str, Any]:
     """Versions, machine and threads of this process, as nested plain values."""
     return {
         "threads": torch.get_num_threads(),
-        "versions": {"unrender": __version__, "python": platform.python_version()}
-        | {package: _version(package) for package in _PACKAGES},
+        "versions": {"python": platform.python_version()} | {package: _version(package) for package in _PACKAGES},
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
