@@ -5,7 +5,7 @@
 One fit of a synthetic room by ``--steps`` is left alone; ``--runs`` others are killed with SIGKILL at moments uniform
 over its whole life (start-up, steps, writing, scoring), resumed until they end, and compared byte by byte. A checkpoint
 is written after every step, so that many kills land in the middle of one. ``--disk``: a folder on a file system of its
-own, of some 64 MB, that may be filled: ``mount -t tmpfs -o size=64m tmpfs DIR``.
+own, of some 96 MB, that may be filled: ``mount -t tmpfs -o size=96m tmpfs DIR``.
 """
 
 from __future__ import annotations
