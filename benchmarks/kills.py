@@ -24,7 +24,13 @@ from sittings import Outcome, Strike, call, logged_steps, make_room, provenance,
 
 CHECKPOINT = "checkpoint.safetensors"
 ROOM = {"views": 14, "width": 160, "height": 120, "points": 12_000, "seed": 7}
-CONFIG = "checkpoint_every = 0\n[crop]\nsize = 96\n"
+CONFIG = """checkpoint_every = 0
+[crop]
+size = 96
+[network]
+precision = "float32"
+"""
+"""The precision is settled: on a busy machine ``auto``, measured once for each run, need not choose alike for two."""
 SPACE_LEFT = 300_000
 """Bytes free on the full disk: enough for a log, not for a checkpoint."""
 

@@ -25,7 +25,10 @@ radiometry = {radiometry}
 [crop]
 size = {crop}
 batch = {batch}
+[network]
+precision = "{precision}"
 """
+"""The precision is settled: on a busy machine ``auto``, measured once for each run, need not choose alike for two."""
 
 
 class BrokenError(Exception):
@@ -44,6 +47,7 @@ class Plan:
     every: float
     crop: int
     batch: int
+    precision: str
     test_every: int
     radiometry: bool
     skip: bool
@@ -66,6 +70,7 @@ def draw_plan(seed: int) -> Plan:
         every=random.choice((0, 0, 0, 0.3, 2.0)),
         crop=random.randrange(64, 129, 16),
         batch=random.choice((1, 1, 2)),
+        precision=random.choice(("float32", "bfloat16")),
         test_every=random.randint(4, 8),
         radiometry=random.random() < 0.3,
         skip=random.random() < 0.3,
@@ -147,11 +152,13 @@ class Cycle:
         outcome = make_room(self.capture, json.dumps(room | {"seed": plan.seed}))
         self._must(outcome.status == 0, "the room could not be photographed", outcome)
         (self.folder / "config.toml").write_text(
-            CONFIG.format(every=plan.every, radiometry=str(plan.radiometry).lower(), crop=plan.crop, batch=plan.batch)
+            CONFIG.format(**asdict(plan) | {"radiometry": str(plan.radiometry).lower()})
         )
 
     def _fit_words(self, run: Path, *more: str) -> list[str]:
-        words = ["fit", str(self.capture), "-o", str(run), "--config", str(self.folder / "config.toml")]
+        measured = self.reference / "settings.toml"  # what it chose by timing would be chosen anew by another run
+        config = self.folder / "config.toml" if run == self.reference else measured
+        words = ["fit", str(self.capture), "-o", str(run), "--config", str(config)]
         words += ["--steps", str(self.plan.steps), "--test-every", str(self.plan.test_every), "--threads", "1"]
         skip = self.plan.skip and "--on-nonfinite" in self._options["fit"]
         return [*words, *(("--on-nonfinite", "skip") if skip else ()), *more]
