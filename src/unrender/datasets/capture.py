@@ -7,6 +7,7 @@ size and kept as 8-bit values; when the budget is full, what was not used for lo
 from __future__ import annotations
 
 import difflib
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,35 +26,41 @@ __all__ = ["Capture", "PictureStore", "hold_out"]
 
 
 class PictureStore:
-    """Pictures by key, as many as fit into ``budget`` bytes; the least recently used make room.
+    """Pictures (uint8) by key, as many as fit into ``budget`` bytes; the least recently used make room.
 
     Safe to share between threads: two that miss the same key at once both load it, and one result is kept.
+
+    What is resident stays what is kept: each picture has pages of its own, and nothing that lasts is put on the heap,
+    where it would lie in the room that decoding one photo frees and the next would find too small by that much.
     """
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.used = 0
-        self._pictures: OrderedDict[tuple[str, int], torch.Tensor] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, int], tuple[mmap.mmap, tuple[int, ...]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, int], load: Callable[[], torch.Tensor]) -> torch.Tensor:
         """The picture under ``key``, loaded by ``load`` when it is not there (any more). Not to be written to."""
         with self._lock:
-            if key in self._pictures:
-                self._pictures.move_to_end(key)
-                return self._pictures[key]
+            if key in self._pages:
+                self._pages.move_to_end(key)
+                pages, shape = self._pages[key]
+                return torch.frombuffer(pages, dtype=torch.uint8).view(shape)
         picture = load()
         with self._lock:
             self._keep(key, picture)
         return picture
 
     def _keep(self, key: tuple[str, int], picture: torch.Tensor) -> None:
-        if key in self._pictures or picture.nbytes > self.budget:
+        if key in self._pages or picture.nbytes > self.budget:
             return
         while self.used + picture.nbytes > self.budget:
-            self.used -= self._pictures.popitem(last=False)[1].nbytes
-        self._pictures[key] = picture
-        self.used += picture.nbytes
+            self.used -= len(self._pages.popitem(last=False)[1][0])
+        pages = mmap.mmap(-1, picture.nbytes, access=mmap.ACCESS_COPY)
+        torch.frombuffer(pages, dtype=torch.uint8).view(picture.shape).copy_(picture)
+        self._pages[key] = pages, tuple(picture.shape)
+        self.used += len(pages)
 
 
 @dataclass(frozen=True)
