@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -63,3 +64,23 @@ def fitted(
     """A finished run of six steps, and what fitting it said. Not to be written to."""
     run = tmp_path_factory.mktemp("fitted") / "run"
     return run, unrender("fit", tiny_capture, "-o", run, "--config", small, "--steps", 6, "--threads", 1)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """Standard error on a live terminal; ``capsys``, which replaces it too, comes first."""
+    del capsys
+    for name in ("NO_COLOR", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream

@@ -17,12 +17,13 @@ def test_fit_prints_the_table_and_nothing_else(fitted):
     assert "step" not in said.out
     assert "fitting 100 %  step 6" in said.err
     assert "scoring 100 %" in said.err
-    assert sorted(path.name for path in run.iterdir()) == [
+    assert sorted(path.name for path in run.iterdir() if not path.name.startswith(".lock")) == [
         "capture.toml",
         "checkpoint.safetensors",
         "eval",
         "eval.json",
         "log.jsonl",
+        "machine.toml",
         "settings.toml",
     ]
 
@@ -46,18 +47,44 @@ def test_eval_json_has_the_promised_keys(fitted):
     assert table["seconds"] > 0
 
 
-def test_json_and_quiet_mean_the_same_everywhere(unrender, fitted, tmp_path):
-    for arguments in (("eval", shutil.copytree(fitted[0], tmp_path / "run")), ("render", fitted[0], "-o", tmp_path)):
-        said = unrender(*arguments, "--json", "--quiet")
-        assert said.status == 0
-        assert said.err == ""
-        assert json.loads(said.out)
+def test_json_is_one_object_and_quiet_is_silence_in_every_verb(unrender, tiny_capture, fitted, small, tmp_path):
+    """The demo's is in test_demo.py."""
+    run, again = tmp_path / "new", shutil.copytree(fitted[0], tmp_path / "run")
+    verbs = {
+        "fit": (run, (tiny_capture, "-o", run, "--config", small, "--steps", 1)),
+        "eval": (again, (again,)),
+        "render": (fitted[0], (fitted[0], "-o", tmp_path / "pictures")),
+    }
+    for verb, (folder, arguments) in verbs.items():
+        said = unrender(verb, *arguments, "--json", "--quiet", "--seed", 0, "--threads", 1, "--device", "cpu")
+        assert (said.status, said.err) == (0, "")
+        assert said.out.count("\n") == 1
+        result = json.loads(said.out)
+        assert result["run"] == str(folder)
+        if verb != "render":
+            assert result.items() >= json.loads((folder / "eval.json").read_text()).items()
+
+
+def test_without_quiet_and_a_terminal_progress_is_plain_lines_on_stderr(fitted):
+    said = fitted[1]
+    assert "\x1b" not in said.err + said.out
+    assert all(line.isprintable() for line in said.err.splitlines())
 
 
 def test_a_run_without_held_out_photos_says_so(unrender, tiny_capture, small, tmp_path):
     said = unrender("fit", tiny_capture, "-o", tmp_path / "r", "--config", small, "--steps", 1, "--test-every", 0)
     assert said.status == 0
     assert "nothing to score" in said.out
+    said = unrender("fit", tiny_capture, "-o", tmp_path / "r", "--steps", 2, "--resume", "--json")
+    assert json.loads(said.out) == {"run": str(tmp_path / "r"), "interrupted": False, "step": 2}
+
+
+def test_a_resumed_run_may_skip_what_is_not_finite(unrender, tiny_capture, fitted, tmp_path):
+    run = shutil.copytree(fitted[0], tmp_path / "run")
+    assert Run.open(run).settings.on_nonfinite == "stop"
+    said = unrender("fit", tiny_capture, "-o", run, "--resume", "--on-nonfinite", "skip")
+    assert said.status == 0
+    assert Run.open(run).settings.on_nonfinite == "skip"
 
 
 def test_resume_moves_the_end_and_begins_what_never_began(unrender, tiny_capture, small, tmp_path):

@@ -6,7 +6,6 @@ photos. Only the closing table looks at the truth.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,14 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.table import Table
 
+from unrender.cli.console import print_json, print_result
 from unrender.cli.demo_errors import PhotometricErrors, photometric_errors
 from unrender.cli.demo_pictures import save_contact_sheet, save_flight, save_photometry
-from unrender.cli.fit import INTERRUPTED, fit_run
-from unrender.cli.progress import ProgressView, follow, print_result
+from unrender.cli.progress import ProgressView, follow
 from unrender.cli.session import Session, option
+from unrender.cli.sitting import Sitting
 from unrender.errors import RunError
 
 if TYPE_CHECKING:
+    from unrender.cameras.sensor import Sensor
     from unrender.datasets.synthetic.capture import RoomSettings
     from unrender.fit.evaluate import Evaluation
     from unrender.fit.run import Run
@@ -81,63 +82,57 @@ class DemoVerb:
     """Time to fit."""
     steps: Annotated[int | None, option("N")] = None
     """Fit this many steps instead."""
-    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
-    """Seed of everything random."""
     session: Session = field(default_factory=Session)
 
     def run(self) -> int:
         """Do it; the exit status."""
         self.session.apply()
-        from unrender.datasets.synthetic.capture import Photographed, make_room_capture
+        from unrender.datasets.synthetic.capture import load_truth
+        from unrender.fit.evaluate import evaluate, plain_points
         from unrender.fit.run import Run
 
         folder = _free_folder(self.output)
-        with ProgressView(self.session.quiet) as view:
-            for message in make_room_capture(folder / "capture", room_settings(self.views, self.width, self.seed)):
-                if isinstance(message, Photographed):
-                    view.advance("photographing", message.done / message.total, message.name)
-                view.show(message)
-            settings = fit_settings(self.minutes, self.steps, self.seed)
-            run = Run.create(folder / "run", folder / "capture", settings)
-            if not fit_run(run, view):
-                again = shlex.join(["unrender", "fit", str(folder / "capture"), "-o", str(folder / "run"), "--resume"])
-                view.say(f"stopped and saved; go on with: {again}")
-                return INTERRUPTED
-            self._show(folder, run, view)
+        seed = self.session.seed or 0
+        sitting = Sitting(folder / "capture", folder / "run", self.session)
+        with sitting, ProgressView(self.session.quiet) as view:
+            _photograph(folder / "capture", room_settings(self.views, self.width, seed), view)
+            run = Run.create(folder / "run", folder / "capture", fit_settings(self.minutes, self.steps, seed))
+            sitting.fit(run, view)
+            ours = follow(run.evaluate(), view)
+            floor = follow(evaluate(plain_points(run.capture), run.capture), view)
+            sensor, truth = run.load_model().cameras.sensor, load_truth(folder / "capture").cameras.sensor
+            errors = photometric_errors(sensor, truth, run.capture.train)
+            view.say("painting")
+            _paint(folder, run, truth)
+        if self.session.json:
+            print_json(sitting.table(run) | _summary(folder, floor, ours, errors))
+        else:
+            print_result(_table(floor, ours, errors), EXPLANATION, _where_to_look(folder))
         return 0
 
-    def _show(self, folder: Path, run: Run, view: ProgressView) -> None:
-        """Score, paint and print."""
-        from unrender.datasets.synthetic.capture import load_truth
-        from unrender.fit.evaluate import evaluate, plain_points
 
-        ours = follow(run.evaluate(), view)
-        floor = follow(evaluate(plain_points(run.capture), run.capture), view)
-        model, truth = run.load_model(), load_truth(folder / "capture")
-        errors = photometric_errors(model.cameras.sensor, truth.cameras.sensor, run.capture.train)
-        view.say("painting")
-        save_contact_sheet(run.pictures_folder, folder / "contact.png")
-        save_photometry(folder / "photometry.png", model.cameras.sensor, truth.cameras.sensor, run.capture.train)
-        save_flight(folder / "flight", model, run.capture.train)
-        if self.session.json:
-            print_result(json.dumps(_summary(folder, floor, ours, errors)))
-            return
-        following = shlex.join(
-            [
-                "unrender",
-                "render",
-                str(folder / "run"),
-                "--path",
-                "orbit",
-                "--tonemap",
-                "filmic",
-                "-o",
-                str(folder / "orbit"),
-            ]
-        )
-        print_result(_table(floor, ours, errors), EXPLANATION)
-        pictures = ", ".join(str(folder / name) for name in ("contact.png", "flight.webp", "photometry.png"))
-        print_result(f"look at {pictures}; then try: {following}")
+def _photograph(folder: Path, settings: RoomSettings, view: ProgressView) -> None:
+    """Make the capture."""
+    from unrender.datasets.synthetic.capture import Photographed, make_room_capture
+
+    for message in make_room_capture(folder, settings):
+        if isinstance(message, Photographed):
+            view.advance("photographing", message.done / message.total, message.name)
+        view.show(message)
+
+
+def _paint(folder: Path, run: Run, truth: Sensor) -> None:
+    """Leave pictures beside a scored run."""
+    model = run.load_model()
+    save_contact_sheet(run.pictures_folder, folder / "contact.png")
+    save_photometry(folder / "photometry.png", model.cameras.sensor, truth, run.capture.train)
+    save_flight(folder / "flight", model, run.capture.train)
+
+
+def _where_to_look(folder: Path) -> str:
+    pictures = ", ".join(str(folder / name) for name in ("contact.png", "flight.webp", "photometry.png"))
+    options = ["--path", "orbit", "--tonemap", "filmic", "-o", str(folder / "orbit")]
+    return f"look at {pictures}; then try: {shlex.join(['unrender', 'render', str(folder / 'run'), *options])}"
 
 
 def _free_folder(wanted: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.table import Table
 
-from unrender.cli.progress import ProgressView, follow, print_result
+from unrender.cli.console import print_json, print_result
+from unrender.cli.progress import ProgressView, follow
 from unrender.cli.session import Session
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ class EvalVerb:
         run = Run.open(self.run_folder)
         with ProgressView(self.session.quiet) as view:
             evaluation = follow(run.evaluate(), view)
-        print_scores(run, evaluation, self.session, images=True)
+        if self.session.json:
+            print_json({"run": run.folder} | run.load_scores())
+        else:
+            print_scores(run, evaluation, images=True)
         return 0
 
 
-def print_scores(run: Run, evaluation: Evaluation, session: Session, *, images: bool = False) -> None:
-    """The result of a fit or an evaluation on stdout: a table, or ``eval.json`` with ``--json``."""
-    if session.json:
-        print_result(json.dumps(run.load_scores()))
-        return
+def print_scores(run: Run, evaluation: Evaluation, *, images: bool = False) -> None:
+    """The result of a fit or an evaluation on stdout, for people."""
     print_result(score_table(evaluation, images=images), f"pictures in {run.pictures_folder}")
 
 
@@ -56,7 +56,7 @@ def score_table(evaluation: Evaluation, *, images: bool = False) -> Table:
     """Means under both policies, and each photo's scores under ``exif`` when asked for."""
     title = f"{len(evaluation.views)} held-out photos, {evaluation.width} x {evaluation.height}"
     table = Table(title=title, title_justify="left")
-    table.add_column("exposure" if not images else "photo or mean")
+    table.add_column("exposure" if not images else "photo or mean", overflow="fold")  # names whole, on any width
     for name in ("PSNR [dB]", "SSIM", "FLIP"):
         table.add_column(name, justify="right")
     for view in evaluation.views if images else ():

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from unrender.cli.console import print_json, print_result
 from unrender.cli.eval import print_scores
-from unrender.cli.progress import ProgressView, follow, print_result
-from unrender.cli.session import Session, option
+from unrender.cli.progress import ProgressView, follow
+from unrender.cli.session import Session, flag, option
+from unrender.cli.sitting import Sitting
 from unrender.errors import RunError
-from unrender.messages import Finished, Started
 
 if TYPE_CHECKING:
     from unrender.fit.run import CaptureSource, Run
     from unrender.fit.settings import FitSettings
 
-__all__ = ["INTERRUPTED", "FitVerb", "fit_run"]
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C."""
+__all__ = ["FitVerb"]
 
 
 @dataclass(frozen=True)
 class FitVerb:
     """Fit a scene to a COLMAP capture and score it on held-out photos.
 
-    Ctrl-C saves and stops; the same command with --resume goes on. A second Ctrl-C kills.
+    Ctrl-C saves and stops, and so does SIGTERM; the same command with --resume goes on. A second Ctrl-C kills.
     """
 
     capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")]
@@ -45,10 +39,10 @@ class FitVerb:
     """Stop after this many steps (default 5000)."""
     minutes: Annotated[float | None, option("M")] = None
     """Stop after this many minutes of fitting instead; starting the scene and scoring come on top."""
-    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    resume: Annotated[bool, flag] = False
     """Go on with the run in RUN; begin it if there is none."""
-    config: Annotated[Path | None, option("FILE.toml")] = None
-    """TOML file with any of the settings that a run writes to its settings.toml."""
+    on_nonfinite: Annotated[Literal["stop", "skip"] | None, option("HOW")] = None
+    """stop or skip: at a step whose loss or gradient is not finite, end the fit (default), or leave the step out."""
     points: Annotated[Path | None, option("FILE.ply")] = None
     """Dense point cloud to start from. Default: fused.ply where COLMAP leaves it, else the sparse points."""
     images: Annotated[Path | None, option("DIR")] = None
@@ -59,24 +53,24 @@ class FitVerb:
     """Hold out every K-th photo in sorted order (default 8; 0 holds out none)."""
     test_names: Annotated[Path | None, option("FILE")] = None
     """Hold out the photos named in this file, one a line, instead."""
-    seed: Annotated[int | None, option("S")] = None
-    """Seed of everything random (default 0)."""
+    config: Annotated[Path | None, option("FILE.toml")] = None
+    """TOML file with any of the settings that a run writes to its settings.toml."""
     session: Session = field(default_factory=Session)
 
     def run(self) -> int:
         """Do it; the exit status."""
         self.session.apply()
-        run = self._open_run()
-        with ProgressView(self.session.quiet) as view:
-            if not fit_run(run, view):
-                again = shlex.join(["unrender", "fit", str(self.capture), "-o", str(self.output), "--resume"])
-                view.say(f"stopped and saved; go on with: {again}")
-                return INTERRUPTED
-            if not run.capture.test:
-                print_result(f"fitted {self.output}; no photo was held out, so there is nothing to score")
-                return 0
-            evaluation = follow(run.evaluate(), view)
-        print_scores(run, evaluation, self.session)
+        sitting = Sitting(self.capture, self.output, self.session)
+        with sitting, ProgressView(self.session.quiet) as view:
+            run = self._open_run()
+            sitting.fit(run, view)
+            evaluation = follow(run.evaluate(), view) if run.capture.test else None
+        if self.session.json:
+            print_json(sitting.table(run))
+        elif evaluation is None:
+            print_result(f"fitted {self.output}; no photo was held out, so there is nothing to score")
+        else:
+            print_scores(run, evaluation)
         return 0
 
     def _open_run(self) -> Run:
@@ -87,7 +81,7 @@ class FitVerb:
             return Run.create(self.output, self._source(), self._settings(FitSettings()))
         run = Run.open(self.output)
         self._refuse_other_source(run)
-        self._refuse_other_settings(run)
+        run.change(self._settings(run.settings))
         return run
 
     def _source(self) -> CaptureSource:
@@ -101,7 +95,8 @@ class FitVerb:
         from unrender.fit.settings_file import read_settings
 
         settings = base if self.config is None else read_settings(self.config, base)
-        given = {name: value for name in ("width", "seed") if (value := getattr(self, name)) is not None}
+        said = {"width": self.width, "seed": self.session.seed, "on_nonfinite": self.on_nonfinite}
+        given = {name: value for name, value in said.items() if value is not None}
         if self.steps is not None or self.minutes is not None:
             given |= {"steps": self.steps, "minutes": self.minutes}
         return replace(settings, **given)
@@ -119,42 +114,3 @@ class FitVerb:
             raise RunError(
                 "the run began with other --test-names", where=self.output, expected=", ".join(run.views("test"))
             )
-
-    def _refuse_other_settings(self, run: Run) -> None:
-        """A run goes on with the settings that it began with; only its end may be moved."""
-        wanted = self._settings(run.settings)
-        if replace(wanted, steps=run.settings.steps, minutes=run.settings.minutes) != run.settings:
-            raise RunError(
-                "the run began with other settings",
-                where=run.settings_path,
-                do="leave out --config, --width and --seed, or start a new run",
-            )
-        if wanted != run.settings:
-            run.extend(steps=wanted.steps, minutes=wanted.minutes)
-
-
-def fit_run(run: Run, view: ProgressView) -> bool:
-    """Fit a run to its end and show how it goes; False when Ctrl-C ended it early (it is saved then)."""
-    asked: list[int] = []
-    finished = True
-    with _restored_interrupt():
-        for message in run.fit(stop=lambda: bool(asked)):
-            view.show(message)
-            if isinstance(message, Started):
-                signal.signal(signal.SIGINT, lambda number, _: (asked.append(number), _kill_next_time()))
-            if isinstance(message, Finished):
-                finished = not message.interrupted
-    return finished
-
-
-def _kill_next_time() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextmanager
-def _restored_interrupt() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

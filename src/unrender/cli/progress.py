@@ -8,28 +8,39 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from unrender.messages import Evaluated, Message, Note, Saved, Started, Stepped
+from unrender.cli.console import error_console, print_result
+from unrender.messages import Evaluated, Finished, Message, Note, Saved, Skipped, Started, Stepped
 
 __all__ = ["ProgressView", "follow", "print_result"]
 
 Result = TypeVar("Result")
 _LINE_EVERY = 10.0
 _SMOOTHING = 0.03
+_SKIPPED_LINES = 3
 
 
 class ProgressView:
     """Shows messages as they come. Use it as a context: leaving it ends the live bar."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = error_console(quiet)
         self._live = self._console.is_terminal and not quiet
-        columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[says]}"))
-        self._bar = Progress(*columns, console=self._console, disable=not self._live, transient=True, expand=True)
+        says = TextColumn("{task.fields[says]}", markup=False)  # names of files may hold [brackets]
+        columns = (TextColumn("{task.description}"), BarColumn(None), says)
+        self._bar = Progress(
+            *columns,
+            console=self._console,
+            disable=not self._live,
+            transient=True,
+            expand=True,
+            redirect_stdout=False,  # else what is printed under a bar, the result too, would go to stderr
+            redirect_stderr=False,
+        )
         self._tasks: dict[str, TaskID] = {}
         self._psnr, self._steps_seen = 0.0, 0
+        self._skipped, self._skipped_seen = 0, 0
         self._line_due: dict[str, float] = {}
 
     def __enter__(self) -> ProgressView:
@@ -53,6 +64,10 @@ class ProgressView:
             self.say(_started_line(message))
         elif isinstance(message, Stepped):
             self._show_step(message)
+        elif isinstance(message, Skipped):
+            self._show_skipped(message)
+        elif isinstance(message, Finished) and self._skipped:
+            self.say(f"{_steps(self._skipped)} left out; log.jsonl names them")
         elif isinstance(message, Evaluated) and message.policy == "exif":
             self.advance("scoring", message.done / message.total, f"{message.name}  {message.scores.psnr:.2f} dB")
         elif isinstance(message, Saved) and message.what == "checkpoint":
@@ -74,7 +89,18 @@ class ProgressView:
         says = (
             f"step {message.step + 1}  loss {message.loss:.4f}  {self._psnr:.2f} dB  {_clock(message.remaining)} left"
         )
+        if self._skipped:
+            says += f"  {self._skipped} left out"
         self.advance("fitting", message.fraction, says)
+
+    def _show_skipped(self, message: Skipped) -> None:
+        """The first few by name, all by number."""
+        self._skipped, self._skipped_seen = message.count, self._skipped_seen + 1
+        if self._skipped_seen <= _SKIPPED_LINES:
+            more = "; more are only counted" if self._skipped_seen == _SKIPPED_LINES else ""
+            self.say(
+                f"step {message.step + 1} left out: {message.what} is not finite, {', '.join(message.views)}{more}"
+            )
 
 
 def follow(messages: Generator[Message, None, Result], view: ProgressView) -> Result:
@@ -87,19 +113,16 @@ def follow(messages: Generator[Message, None, Result], view: ProgressView) -> Re
         view.show(message)
 
 
-def print_result(*results: object) -> None:
-    """Print to stdout, which carries results and nothing else: text as it is, tables by rich."""
-    console = Console(highlight=False)
-    for result in results:
-        console.print(result, markup=False, soft_wrap=isinstance(result, str))
-
-
 def _started_line(message: Started) -> str:
     until = f"{message.steps} steps" if message.seconds is None else f"{message.seconds / 60:g} minutes"
     return (
         f"fitting {message.points:,} points and {message.parameters:,} numbers to {message.train_views} photos of "
         f"{message.width} x {message.height} for {until}; {message.test_views} held out"
     )
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What every verb can be told in the same words: device, threads, and how much to say."""
+"""What every verb can be told in the same words: device, threads, seed, and how much to say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import tyro
 
 from unrender.errors import SettingsError
 
-__all__ = ["Session", "option"]
+__all__ = ["Session", "available_cores", "flag", "option"]
+
+flag = tyro.conf.arg(help_behavior_hint="")
+"""How a switch looks in the help."""
 
 
 def option(metavar: str, *aliases: str) -> object:
@@ -18,27 +21,36 @@ def option(metavar: str, *aliases: str) -> object:
     return tyro.conf.arg(metavar=metavar, aliases=aliases or None, help_behavior_hint="")
 
 
+def available_cores() -> int:
+    """Cores that this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Session:
-    """Options that mean the same in every verb."""
+    """The same in every verb."""
 
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute; this release has renderers for the CPU only and refuses cuda."""
     threads: Annotated[int | None, option("N")] = None
-    """Processor threads. Default: UNRENDER_THREADS, else one per core."""
-    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Show no progress."""
-    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Print the result as JSON."""
+    """Processor threads, at most one per core. Default: UNRENDER_THREADS, else OMP_NUM_THREADS, else one per core."""
+    seed: Annotated[int | None, option("S")] = None
+    """Seed of everything random (default 0). fit and demo draw at random; eval and render draw nothing."""
+    quiet: Annotated[bool, flag] = False
+    """Show no progress; errors and how to go on are still said."""
+    json: Annotated[bool, flag] = False
+    """Print the result as one JSON object on stdout."""
 
     def apply(self) -> None:
-        """Set up torch as told. Raises SettingsError for a thread count below 1 or a device without a renderer."""
+        """Set up torch as told. Raises SettingsError for an impossible thread count or a device without a renderer."""
         import torch
 
         from unrender.render.render import RENDERERS
 
         threads = self._thread_count()
-        if threads is not None:
+        if threads is not None:  # else torch's own: what OMP_NUM_THREADS says, or one per core
             torch.set_num_threads(threads)
         devices = sorted({device for row in RENDERERS.values() for device in row.capabilities.devices})
         if self.device not in devices:
@@ -50,12 +62,22 @@ class Session:
             )
 
     def _thread_count(self) -> int | None:
-        given = (
-            ("--threads", self.threads) if self.threads is not None else ("UNRENDER_THREADS", _environment_threads())
-        )
-        where, threads = given
-        if threads is not None and threads < 1:
+        where, threads = "--threads", self.threads
+        if threads is None:
+            where, threads = "UNRENDER_THREADS", _environment_threads()
+        if threads is None:
+            return None
+        if threads < 1:
             raise SettingsError("number of threads", where=where, expected="1 or more", got=threads)
+        cores = available_cores()
+        if threads > cores:
+            raise SettingsError(
+                "more threads than cores",
+                where=where,
+                expected=f"at most {cores}",
+                got=threads,
+                do="they would wait for each other; leave it out to use every core",
+            )
         return threads
 
 
