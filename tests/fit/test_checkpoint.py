@@ -3,6 +3,7 @@
 import json
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -116,6 +117,20 @@ def test_a_flipped_bit_is_found(fit, tmp_path):
     path.write_bytes(data)
     with pytest.raises(RunError, match="damaged \\(its checksum is wrong\\)"):
         read_checkpoint(path)
+
+
+def test_a_changed_digit_of_the_metadata_is_found(fit, tmp_path):
+    path = save(fit, tmp_path / "c.safetensors")
+    path.write_bytes(path.read_bytes().replace(b'\\"step\\": 3', b'\\"step\\": 4', 1))
+    with pytest.raises(RunError, match="its checksum is wrong"):
+        read_checkpoint(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs a list of mapped files")
+def test_a_read_checkpoint_holds_no_file(fit, tmp_path):
+    checkpoint = read_checkpoint(save(fit, tmp_path / "held.safetensors"))
+    assert checkpoint.step == 3
+    assert "held.safetensors" not in Path("/proc/self/maps").read_text()
 
 
 def test_the_digest_follows_the_state(fit, tmp_path):

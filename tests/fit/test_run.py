@@ -171,8 +171,9 @@ def test_one_process_at_a_time(run, tiny_capture, small):
 
 
 def test_a_damaged_checkpoint_costs_one_save_and_is_kept(run, tiny_capture, small, tmp_path):
+    run.change(replace(small, checkpoint_every=0.0))
     list(run.fit())
-    other = Run.create(tmp_path / "other", tiny_capture, replace(small, checkpoint_every=0.0))
+    other = Run.create(tmp_path / "other", tiny_capture, run.settings)
     list(other.fit(stop=lambda: True))
     list(Run.open(other.folder).fit(stop=lambda: True))
     other.checkpoint_path.write_bytes(b"rubbish")
@@ -181,11 +182,7 @@ def test_a_damaged_checkpoint_costs_one_save_and_is_kept(run, tiny_capture, smal
     assert "resumed after step 1" in notes
     assert (other.folder / "checkpoint.damaged.safetensors").read_bytes() == b"rubbish"
     assert other.load_checkpoint().step == 6
-    assert _values(other) == _values(run)
-
-
-def _values(run):
-    return run.load_checkpoint().digest
+    assert other.load_checkpoint().digest == run.load_checkpoint().digest
 
 
 def test_a_full_disk_does_not_end_a_fit_before_its_end(run, monkeypatch):
@@ -200,7 +197,7 @@ def test_a_full_disk_does_not_end_a_fit_before_its_end(run, monkeypatch):
 
     monkeypatch.setattr("unrender.fit.run.write_checkpoint", full_at_first)
     notes = [message.text for message in run.fit() if isinstance(message, Note)]
-    assert sum("going on, and trying again" in note for note in notes) == 2
+    assert sum("going on, and trying again" in note for note in notes) == 1
     assert run.load_checkpoint().step == 6
 
 

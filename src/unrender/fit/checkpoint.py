@@ -3,7 +3,7 @@
 The file is safetensors. Tensors carry the dotted names of ``Parameter`` (``scene.points.descriptors``), the optimiser's
 moments ``optimizer.<moment>.<name>``; what is never fitted lies beside them (``scene.points.position``,
 ``cameras.camera_from_world``, ``cameras.lens.0``), so that a model can be made from the file alone. One metadata entry
-of sorted JSON says the rest, a checksum of all tensors included. Nothing in it depends on the clock: equal fits give
+of sorted JSON says the rest, a checksum of everything included. Nothing in it depends on the clock: equal fits give
 equal bytes.
 
 A newer state replaces the file only once it stands whole on the disk; the one before it is kept beside it as
@@ -59,7 +59,7 @@ _SENSOR_FIELDS = tuple(field.name for field in fields(Sensor) if field.name != "
 class Checkpoint:
     """A fit after ``step`` steps: ``tensors`` by dotted name, ``settings`` it was made with, ``model`` metadata.
 
-    ``skipped``: how many of them were left out because something was not finite; ``digest``: checksum of all tensors,
+    ``skipped``: how many of them were left out because something was not finite; ``digest``: checksum of everything,
     the same for the same state; ``note``: a line that a user should read, when this is not the newest that was saved.
     """
 
@@ -140,8 +140,8 @@ def write_checkpoint(
         "skipped": skipped,
         "settings": settings_to_table(settings),
         "model": model_metadata(model),
-        "digest": _digest(tensors),
     }
+    entry["digest"] = _digest(tensors, entry)
     part = path.with_name(f".{path.name}.part")
     # Not save_file: it writes to a file of random name, of which every kill would leave one, and ignores the umask.
     data = save(tensors, metadata={_ENTRY: json.dumps(entry, sort_keys=True)})
@@ -186,7 +186,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             entry = json.loads((file.metadata() or {}).get(_ENTRY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # copies: what get_tensor gives keeps the file mapped, and its space taken after a newer one replaced it
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(entry, dict):
@@ -199,10 +200,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             got=entry.get("version"),
             do="use the release of unrender that wrote it",
         )
-    if entry["digest"] != _digest(tensors):
+    if entry.pop("digest", None) != (digest := _digest(tensors, entry)):
         raise _damaged(path, "its checksum is wrong")
     settings = settings_from_table(entry["settings"], where=path)
-    return Checkpoint(tensors, settings, entry["model"], entry["step"], entry["skipped"], entry["digest"])
+    return Checkpoint(tensors, settings, entry["model"], entry["step"], entry["skipped"], digest)
 
 
 class _LostError(RunError):
@@ -213,9 +214,9 @@ def _damaged(path: Path, reason: str) -> _LostError:
     return _LostError(f"the checkpoint is damaged ({reason})", where=path, do="move it away and fit again")
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """CRC-32 of all values in the order of their names, in hex: finds damage, not fraud."""
-    checksum = 0
+def _digest(tensors: Mapping[str, torch.Tensor], entry: Mapping[str, object]) -> str:
+    """CRC-32 of the metadata and all values in the order of their names, in hex: finds damage, not fraud."""
+    checksum = zlib.crc32(json.dumps(entry, sort_keys=True).encode())
     for name in sorted(tensors):
         values = tensors[name].detach().contiguous().reshape(-1).view(torch.uint8)
         checksum = zlib.crc32(values.numpy().data, zlib.crc32(name.encode(), checksum))

@@ -206,19 +206,18 @@ class Run:
         notes = self._notes_on_machine()
         fit, more = self._ready_fit()
         yield from map(Note, (*notes, *more))
-        saved_at, saved_step = time.monotonic(), None
+        saver = _Saver(self.checkpoint_path, fit, self.settings)
         try:
             for message in fit.run(stop):
-                if isinstance(message, Finished) and saved_step != fit.step:
-                    yield self._save(fit)
+                if isinstance(message, Finished):
+                    yield saver.save()
                 yield message
-                if isinstance(message, Stepped) and time.monotonic() - saved_at >= self.settings.checkpoint_every:
-                    saved_step = yield from self._try_to_save(fit)
-                    saved_at = time.monotonic()
+                if isinstance(message, Stepped) and (note := saver.save_when_due()) is not None:
+                    yield note
         except BaseException:
-            if fit.whole and saved_step != fit.step:
+            if fit.whole:
                 with suppress(RunError):  # the first error is the one to tell; the last good checkpoint stays
-                    self._save(fit)
+                    saver.save()
             raise
 
     def evaluate(self) -> Generator[Message, None, Evaluation]:
@@ -244,19 +243,6 @@ class Run:
         elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
         fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
         return fit, (*filter(None, [checkpoint.note]), f"resumed after step {checkpoint.step}")
-
-    def _save(self, fit: Fit) -> Saved:
-        write_checkpoint(self.checkpoint_path, fit.model, fit.state(), self.settings, fit.step, fit.skipped)
-        return Saved(self.checkpoint_path, "checkpoint")
-
-    def _try_to_save(self, fit: Fit) -> Generator[Message, None, int | None]:
-        """The step that was saved, or None: a full disk is no reason to lose the hours that are not on it yet."""
-        try:
-            self._save(fit)
-        except RunError as error:
-            yield Note(f"{error}; going on, and trying again")
-            return None
-        return fit.step
 
     def _begin(self, capture: Capture) -> None:
         """Write all that makes a folder a run, ``settings.toml`` last."""
@@ -289,6 +275,37 @@ class Run:
                 got=len(capture),
                 do="start a new run",
             )
+
+
+class _Saver:
+    """Brings a fit to the disk, now and then and at its end, but no state twice."""
+
+    def __init__(self, path: Path, fit: Fit, settings: FitSettings) -> None:
+        self._path, self._fit, self._settings = path, fit, settings
+        self._tried, self._step, self._told = time.monotonic(), -1, ""
+
+    def save(self) -> Saved:
+        """Save where the fit stands. Raises RunError when the disk refuses."""
+        fit = self._fit
+        if self._step != fit.step:
+            write_checkpoint(self._path, fit.model, fit.state(), self._settings, fit.step, fit.skipped)
+            self._step, self._told = fit.step, ""
+        return Saved(self._path, "checkpoint")
+
+    def save_when_due(self) -> Note | None:
+        """Save every ``checkpoint_every`` seconds.
+
+        A full disk is no reason to lose the hours that are not on it yet: the fit goes on, and a Note says so once.
+        """
+        if time.monotonic() - self._tried < self._settings.checkpoint_every:
+            return None
+        told = self._told
+        try:
+            self.save()
+        except RunError as error:
+            self._told = str(error)
+        self._tried = time.monotonic()
+        return Note(f"{self._told}; going on, and trying again") if self._told not in ("", told) else None
 
 
 def _refuse_occupied(folder: Path) -> None:
