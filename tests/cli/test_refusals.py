@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from unrender.datasets.clouds import PointCloud, write_ply
 
 Arguments = list[object]
 
@@ -30,9 +38,157 @@ class Place:
         path.write_text(text)
         return path
 
+    def made(self, name: str) -> Path:
+        """An empty folder."""
+        (self.folder / name).mkdir()
+        return self.folder / name
+
     def fit(self, *more: object, capture: Path | None = None) -> Arguments:
         """The command that would fit."""
         return ["fit", capture or self.capture, "-o", self.folder / "run", *more]
+
+    def spoilt(self, name: str | Path, change: Callable[[bytes], bytes]) -> Arguments:
+        """The command that would fit, with the bytes of one file of the capture changed."""
+        spoil(self.capture / name, change)
+        return self.fit()
+
+    def copied_run(self) -> Path:
+        """A copy of the good run that a case may spoil."""
+        return shutil.copytree(self.run, self.folder / "copy")
+
+    def spoilt_run(self, name: str, change: Callable[[bytes], bytes], verb: str = "eval") -> Arguments:
+        """A command on a copy of the good run with the bytes of one of its files changed."""
+        run = self.copied_run()
+        spoil(run / name, change)
+        return {
+            "eval": ["eval", run],
+            "render": ["render", run, "-o", self.folder / "out"],
+            "fit": ["fit", self.good, "-o", run, "--resume"],
+        }[verb]
+
+
+def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change the bytes of a file."""
+    before = path.read_bytes()
+    path.write_bytes(change(before))
+    assert path.read_bytes() != before
+
+
+def swap(old: str, new: str) -> Callable[[bytes], bytes]:
+    """Other words in a text file."""
+    return lambda content: content.replace(old.encode(), new.encode(), 1)
+
+
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def rubbish(_: bytes) -> bytes:
+    return random.Random(0).randbytes(300)
+
+
+def empty(_: bytes) -> bytes:
+    return b""
+
+
+def as_binary(place: Place) -> Path:
+    """The copied capture with a binary model of the old kind, whose poses are in ``images.bin``; the model's folder."""
+    import pycolmap
+
+    folder = place.capture / "sparse" / "0"
+    model = pycolmap.Reconstruction(folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    model.write_binary(folder)
+    for part in ("rigs", "frames"):
+        (folder / f"{part}.bin").unlink()
+    return folder
+
+
+def at(start: int, value: bytes) -> Callable[[bytes], bytes]:
+    """Other bytes in a binary file."""
+    return lambda content: content[:start] + value + content[start + len(value) :]
+
+
+def in_binary(name: str, start: int, value: bytes) -> Callable[[Place], Arguments]:
+    return lambda place: place.spoilt(as_binary(place) / name, at(start, value))
+
+
+def photos_of_size(width: int, height: int) -> Callable[[Place], Arguments]:
+    def build(place: Place) -> Arguments:
+        for path in (place.capture / "images").iterdir():
+            Image.new("RGB", (width, height)).save(path)
+        return place.fit()
+
+    return build
+
+
+def photo_absent(place: Place) -> Arguments:
+    for view in (2, 5):
+        (place.capture / "images" / f"photo_{view}.jpg").unlink()
+    return place.fit()
+
+
+def folder_for_photo(place: Place) -> Arguments:
+    (place.capture / "images" / "photo_3.jpg").unlink()
+    (place.capture / "images" / "photo_3.jpg").mkdir()
+    return place.fit()
+
+
+def other_masks(place: Place) -> Arguments:
+    masks = place.folder / "masks"
+    masks.mkdir()
+    Image.new("L", (32, 24)).save(masks / "photo_4.png")
+    return place.fit("--masks", masks)
+
+
+def cloud_nowhere(place: Place) -> Arguments:
+    write_ply(place.folder / "c.ply", PointCloud(torch.full((5, 3), torch.nan).double()))
+    return place.fit("--points", place.folder / "c.ply")
+
+
+def capture_moved(verb: str) -> Callable[[Place], Arguments]:
+    """The run speaks of a folder that is not there any more."""
+
+    def build(place: Place) -> Arguments:
+        run = place.copied_run()
+        spoil(run / "capture.toml", swap(str(place.good), str(place.folder / "moved")))
+        return ["eval", run] if verb == "eval" else ["fit", place.folder / "moved", "-o", run, "--resume", "--quiet"]
+
+    return build
+
+
+def capture_changed(place: Place) -> Arguments:
+    """Between the fit and its evaluation a photo was scaled."""
+    run = place.copied_run()
+    spoil(run / "capture.toml", swap(str(place.good), str(place.capture)))
+    Image.new("RGB", (32, 24)).save(place.capture / "images" / "photo_0.jpg")
+    return ["eval", run]
+
+
+def with_checkpoint(change: Callable[[Path], object], verb: str = "eval") -> Callable[[Place], Arguments]:
+    """A run whose only checkpoint was changed."""
+
+    def build(place: Place) -> Arguments:
+        run = place.copied_run()
+        (run / "checkpoint.previous.safetensors").unlink(missing_ok=True)
+        change(run / "checkpoint.safetensors")
+        return ["eval", run] if verb == "eval" else ["render", run, "-o", place.folder / "out"]
+
+    return build
+
+
+def rewritten(change: Callable[[dict[str, torch.Tensor], dict[str, object]], object]) -> Callable[[Path], None]:
+    """Write a checkpoint with other tensors or another entry."""
+
+    def rewrite(path: Path) -> None:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            entry = json.loads(file.metadata()["unrender"])
+        change(tensors, entry)
+        save_file(tensors, path, metadata={"unrender": json.dumps(entry)})
+
+    return rewrite
 
 
 def empty_folder(place: Place) -> Arguments:
@@ -66,20 +222,86 @@ def run_below_a_file(place: Place) -> Arguments:
     return ["fit", place.capture, "-o", place.written("file", "") / "run"]
 
 
-def cut_checkpoint(place: Place) -> Arguments:
-    run = shutil.copytree(place.run, place.folder / "copy")
-    data = (run / "checkpoint.safetensors").read_bytes()
-    (run / "checkpoint.safetensors").write_bytes(data[: len(data) // 2])
-    return ["eval", run]
+NAN, MODEL = struct.pack("<d", float("nan")), "sparse/0"
 
+CAPTURES: dict[str, tuple[Callable[[Place], Arguments], str]] = {
+    "photos absent": (photo_absent, "photo_2.jpg: the model has this photo, but there is no such file, got 2 of 9"),
+    "a folder for a photo": (folder_for_photo, "photo_3.jpg: the model has this photo, but there is no such file"),
+    "a photo cut short": (
+        lambda p: p.spoilt("images/photo_4.jpg", lambda c: c[:-99]),
+        "photo_4.jpg: this picture is cut short",
+    ),
+    "an empty photo": (lambda p: p.spoilt("images/photo_4.jpg", empty), "photo_4.jpg: cannot be read as a picture"),
+    "a photo of rubbish": (lambda p: p.spoilt("images/photo_4.jpg", rubbish), "photo_4.jpg: cannot be read"),
+    "photos of half the size": (photos_of_size(32, 24), "expected 64 x 48 as in the model, got 32 x 24 (9 of 9"),
+    "the ratio is named": (photos_of_size(32, 24), "the photos are 1/2 of the size the cameras were made for"),
+    "photos of three times the size": (photos_of_size(192, 144), "the photos are 3 of the size"),
+    "photos turned": (photos_of_size(48, 64), "turned by 90 degrees"),
+    "masks of another size": (other_masks, "photo_4.png: mask and photo differ in size"),
+    "nan intrinsics, text": (lambda p: p.spoilt(f"{MODEL}/cameras.txt", swap(" 50 ", " nan ")), "line 4 is no camera"),
+    "nan intrinsics, binary": (in_binary("cameras.bin", 32, NAN), "camera 1: PINHOLE: parameters fx, fy, cx, cy must"),
+    "zero intrinsics, text": (lambda p: p.spoilt(f"{MODEL}/cameras.txt", swap(" 50 ", " 0 ")), "must be positive"),
+    "zero intrinsics, binary": (in_binary("cameras.bin", 32, bytes(8)), "focal length must be positive"),
+    "nan pose, text": (lambda p: p.spoilt(f"{MODEL}/images.txt", swap("\n1 ", "\n1 nan ")), "line 5 is no image"),
+    "nan pose, binary": (in_binary("images.bin", 12, NAN), "is not a rigid motion, expected a unit quaternion"),
+    "zero quaternion": (in_binary("images.bin", 12, bytes(32)), "got [0.0, 0.0, 0.0, 0.0] (w x y z)"),
+    "a word for a point": (lambda p: p.spoilt(f"{MODEL}/points3D.txt", swap("\n2 ", "\n2 x ")), "line 5 is no point"),
+    "nan point, text": (lambda p: p.spoilt(f"{MODEL}/points3D.txt", swap("\n2 ", "\n2 nan ")), "line 5 is no point"),
+    "nan point, binary": (in_binary("points3D.bin", 16, NAN), "the position of point 1 is not finite"),
+    "a cloud that is nowhere": (cloud_nowhere, "c.ply: none of the 5 points has a finite position"),
+    "a cloud of rubbish": (lambda p: p.fit("--points", p.written("c.ply", "hello")), "c.ply: cannot be read as PLY"),
+    "a model of rubbish": (lambda p: p.spoilt(f"{MODEL}/images.txt", rubbish), "images.txt"),
+    "a binary model cut short": (lambda p: p.spoilt(as_binary(p) / "images.bin", half), "does not end where"),
+}
 
-def lost_checkpoint(place: Place) -> Arguments:
-    run = shutil.copytree(place.run, place.folder / "copy")
-    (run / "checkpoint.safetensors").unlink()
-    return ["render", run, "-o", place.folder / "out"]
+SETTINGS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
+    f"settings {text!r}": (lambda p, text=text: p.fit("--config", p.written("c.toml", text)), message)
+    for text, message in {
+        "crop.size = 0": "crop.size, expected 16 pixels or more, got 0",
+        "crop.size = 32.5": "crop.size has the wrong type, expected int, got 32.5",
+        "crop = 3": "setting crop has the wrong type, expected a table",
+        "crop.zoom = [1]": "crop.zoom has the wrong type, expected a list of 2",
+        "crop.bach = 2": "unknown setting 'crop.bach'; did you mean 'crop.batch'?",
+        "steps = true": "setting steps has the wrong type",
+        "alpha = 'much'": "setting alpha has the wrong type, expected float, got 'much'",
+        "on_nonfinite = 'hope'": "setting on_nonfinite, expected one of",
+        "network.kind = 'magic'": "unknown network.kind 'magic'",
+        "photo_memory = -1": "photo_memory, expected 0 or more, got -1",
+        "crop.size = ": "not TOML",
+    }.items()
+}
 
+RUNS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
+    "the capture moved away": (capture_moved("eval"), "moved: no such folder"),
+    "the capture moved away, resuming": (capture_moved("fit"), "moved: no such folder"),
+    "a photo scaled since the fit": (capture_changed, "photo_0.jpg: photo and camera differ in size"),
+    "settings cut short": (lambda p: p.spoilt_run("settings.toml", lambda c: c[:-3]), "settings.toml: not TOML"),
+    "settings of rubbish": (lambda p: p.spoilt_run("settings.toml", rubbish, "render"), "cannot read the settings"),
+    "capture table of rubbish": (lambda p: p.spoilt_run("capture.toml", rubbish), "capture.toml"),
+    "capture table empty": (lambda p: p.spoilt_run("capture.toml", empty, "fit"), "capture.toml"),
+    "a checkpoint cut short": (with_checkpoint(lambda c: spoil(c, half)), "damaged"),
+    "a checkpoint of rubbish": (with_checkpoint(lambda c: spoil(c, rubbish), "render"), "damaged"),
+    "an empty checkpoint": (with_checkpoint(lambda c: spoil(c, empty)), "damaged"),
+    "a checkpoint with a flipped bit": (
+        with_checkpoint(lambda c: spoil(c, lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])),
+        "damaged",
+    ),
+    "a checkpoint of another version": (
+        with_checkpoint(rewritten(lambda _, entry: entry.update(version=99))),
+        "another version, expected",
+    ),
+    "somebody else's safetensors": (
+        with_checkpoint(lambda c: save_file({"a": torch.zeros(3)}, c), "render"),
+        "not a checkpoint of unrender",
+    ),
+    "a checkpoint lost": (with_checkpoint(lambda c: c.unlink(), "render"), "there is no checkpoint"),
+    "pictures into a file": (lambda p: ["render", p.run, "-o", p.written("file", "")], "file"),
+    "pictures below a file": (lambda p: ["render", p.run, "-o", p.written("file", "") / "out"], "file"),
+    "a film into a folder": (lambda p: ["render", p.run, "-o", p.made("film.mp4")], "film.mp4: this is a folder"),
+    "a film below a file": (lambda p: ["render", p.run, "-o", p.written("file", "") / "film.mp4"], "file"),
+}
 
-CASES: dict[str, tuple[Callable[[Place], Arguments], str]] = {
+VERBS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "missing folder": (lambda p: p.fit(capture=p.folder / "nowhere"), "nowhere"),
     "empty folder": (empty_folder, "empty"),
     "no points": (no_points, "points"),
@@ -95,34 +317,42 @@ CASES: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "steps and minutes": (lambda p: p.fit("--steps", 3, "--minutes", 1), "exclude each other"),
     "no steps": (lambda p: p.fit("--steps", 0), "steps must be positive"),
     "no threads": (lambda p: p.fit("--threads", 0), "--threads: number of threads, expected 1 or more, got 0"),
+    "more threads than cores": (lambda p: p.fit("--threads", 4096), "--threads"),
+    "more threads than cores, eval": (lambda p: ["eval", p.run, "--threads", 4096], "--threads"),
+    "more threads than cores, render": (lambda p: ["render", p.run, "-o", p.folder / "o", "--threads", 4096], "cores"),
     "a device nothing runs on": (lambda p: p.fit("--device", "cuda"), "--device"),
+    "a run where nothing can be made": (lambda p: ["fit", p.good, "-o", "/proc/run"], "/proc/run"),
     "a folder of somebody's": (foreign_folder, "thesis.tex"),
     "a run below a file": (run_below_a_file, "file"),
     "an existing run": (lambda p: ["fit", p.good, "-o", p.run], "--resume"),
     "another capture": (lambda p: ["fit", p.capture, "-o", p.run, "--resume"], "began with another folder"),
-    "another seed": (lambda p: ["fit", p.good, "-o", p.run, "--resume", "--seed", 9], "began with other settings"),
+    "another seed": (lambda p: ["fit", p.good, "-o", p.run, "--resume", "--seed", 9], "began with another seed"),
     "another split": (lambda p: ["fit", p.good, "-o", p.run, "--resume", "--test-every", 3], "--test-every"),
     "no run to score": (lambda p: ["eval", p.folder], "there is no run here"),
     "no run to render": (lambda p: ["render", p.folder / "none", "-o", p.folder / "out"], "there is no run here"),
-    "a checkpoint cut short": (cut_checkpoint, "damaged"),
-    "a checkpoint lost": (lost_checkpoint, "there is no checkpoint"),
     "no frames": (lambda p: ["render", p.run, "-o", p.folder / "o", "--path", "orbit", "--frames", 0], "frame"),
     "no width": (lambda p: ["render", p.run, "-o", p.folder / "o", "--width", 0], "--width"),
-    "pictures into a file": (lambda p: ["render", p.run, "-o", p.written("file", "")], "file"),
 }
+
+CASES = VERBS | CAPTURES | SETTINGS | RUNS
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file below a folder but the log of a run, which may grow."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "log.jsonl"}
 
 
 @pytest.mark.parametrize(("build", "message"), CASES.values(), ids=CASES)
 def test_refusal(unrender, tiny_capture, fitted, tmp_path, build, message):
     arguments = build(Place(tmp_path, tiny_capture, fitted[0]))
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before = contents(tmp_path)
     said = unrender(*arguments)
     assert said.status == 2
     assert said.out == ""
     assert said.err.startswith("unrender: error: ")
     assert said.err.count("\n") == 1
     assert message in said.err
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,7 @@ def check_model(folder: Path) -> None:
             if path.is_file():
                 _walk(path, skip)
     else:
-        try:
-            _check_text(folder)
-        except UnicodeDecodeError as error:
-            raise CaptureError(f"this text model is not UTF-8 ({error.reason})", where=folder, do=_REDO) from None
+        _check_text(folder)
 
 
 def _walk(path: Path, skip: Callable[[mmap.mmap, int], int]) -> None:
@@ -229,9 +226,12 @@ def _bad_line(path: Path, number: int, kind: str, expected: str) -> CaptureError
 def _lines(path: Path, words: int = -1) -> Iterator[tuple[int, list[str]]]:
     """Numbered lines that are no comments, cut into words; the last of at most ``words`` keeps its spaces."""
     with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.startswith("#"):
-                yield number, line.strip().split(maxsplit=words - 1 if words > 0 else -1)
+        try:
+            for number, line in enumerate(file, start=1):
+                if not line.startswith("#"):
+                    yield number, line.strip().split(maxsplit=words - 1 if words > 0 else -1)
+        except UnicodeDecodeError as error:
+            raise CaptureError(f"this text is not UTF-8 ({error.reason})", where=path, do=_REDO) from None
 
 
 def _finite(words: list[str], count: int) -> bool:
