@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -75,12 +74,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """Standard error on a live terminal; ``capsys``, which replaces it too, comes first."""
-    del capsys
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A live terminal, to which a test redirects stderr."""
     for name in ("NO_COLOR", "CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    return stream
+    return Terminal()

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -27,21 +28,21 @@ def test_a_terminal_is_live_unless_told_otherwise(terminal, monkeypatch, name, v
     assert not console.is_live(io.StringIO())
     monkeypatch.setenv(name, value)
     assert not console.is_live(terminal)
-    console.error_console().print("[b]words[/b]", style="red")
-    assert "\x1b" not in terminal.getvalue()
+    with redirect_stderr(terminal):
+        console.error_console().print("words", style="red")
+    assert terminal.getvalue() == "words\n"
 
 
 def test_forced_colour_does_not_make_a_file_a_terminal(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    console.error_console().print("words", style="red")
+    with redirect_stderr(io.StringIO()) as stream:
+        console.error_console().print("words", style="red")
     assert stream.getvalue() == "words\n"
 
 
-def test_a_closed_terminal_is_no_error(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Closed())
-    console.error_console().print("words")
+def test_a_closed_terminal_is_no_error():
+    with redirect_stderr(Closed()):
+        console.error_console().print("words")
 
 
 def test_results_are_printed_as_they_are(capsys):

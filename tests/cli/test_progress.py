@@ -1,9 +1,11 @@
 """Progress: a live bar on a terminal, few plain lines elsewhere, nothing when quiet; never on stdout."""
 
+from contextlib import redirect_stderr
+
 import pytest
 
 from unrender.cli.progress import ProgressView
-from unrender.messages import Evaluated, Note, Saved, Scores, Started, Stepped
+from unrender.messages import Evaluated, Finished, Note, Saved, Scores, Skipped, Started, Stepped
 
 MESSAGES = [
     Note("a [note] of 100%"),
@@ -34,13 +36,36 @@ def test_plain_lines_without_a_terminal(capsys, tmp_path, monkeypatch):
     ]
 
 
-def test_a_live_bar_on_a_terminal(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
+def test_a_live_bar_on_a_terminal(terminal, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    said = shown(capsys, tmp_path)
-    assert said.out == ""
-    assert "\x1b[" in said.err
-    assert "step 1000" in said.err
+    with redirect_stderr(terminal):
+        said = shown(capsys, tmp_path)
+    assert said == ("", "")
+    assert "\x1b[" in terminal.getvalue()
+    assert "step 1000" in terminal.getvalue()
+
+
+def test_names_are_not_markup_and_results_pass_by_the_bar(terminal, capsys):
+    with redirect_stderr(terminal), ProgressView() as view:
+        view.advance("rendering", 0.5, "view [/b] :smile:.png")
+        print("result")  # noqa: T201
+    assert capsys.readouterr().out == "result\n"
+    assert "view [/b] :smile:.png" in terminal.getvalue()
+
+
+def test_steps_left_out_are_named_then_counted(capsys):
+    with ProgressView() as view:
+        for step in range(9):
+            view.show(Skipped(step, "the loss (nan)", ("a.jpg", "b.jpg"), step + 1))
+        view.show(Stepped(9, 0.1, 20.0, 1.0, 1.0, 0.0))
+        view.show(Finished(10, 1.0, interrupted=False))
+    assert capsys.readouterr().err.splitlines() == [
+        "step 1 left out: the loss (nan) is not finite, a.jpg, b.jpg",
+        "step 2 left out: the loss (nan) is not finite, a.jpg, b.jpg",
+        "step 3 left out: the loss (nan) is not finite, a.jpg, b.jpg; more are only counted",
+        "fitting 100 %  step 10  loss 0.1000  20.00 dB  0:00 left  9 left out",
+        "9 steps left out; log.jsonl names them",
+    ]
 
 
 def test_nothing_when_quiet(capsys, tmp_path):

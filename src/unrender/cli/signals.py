@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 __all__ = ["Interrupted", "StopRequest", "signals_interrupt", "signals_request"]
@@ -83,10 +83,8 @@ def _handled(handler: _Handler) -> Iterator[None]:
 
 
 def _install(number: int, handler: object) -> object:
-    """The handler that was there; nothing happens in a thread, where Python installs none."""
+    """The handler that was there; where Python installs none (outside its main thread) that one stays."""
     before = signal.getsignal(number)
-    try:
+    with suppress(ValueError, TypeError):
         signal.signal(number, handler)  # type: ignore[arg-type]
-    except (ValueError, TypeError):  # not the main thread; a handler that was not installed by Python
-        return before
     return before
