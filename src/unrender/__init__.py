@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from unrender.fit.evaluate import plain_points as plain_points
     from unrender.fit.fit import Fit as Fit
     from unrender.fit.fit import start_model as start_model
-    from unrender.fit.run import CaptureSource as CaptureSource
     from unrender.fit.run import Run as Run
     from unrender.fit.settings import CropSettings as CropSettings
     from unrender.fit.settings import FitSettings as FitSettings
     from unrender.fit.settings_file import read_settings as read_settings
     from unrender.fit.settings_file import write_settings as write_settings
+    from unrender.fit.source import CaptureSource as CaptureSource
     from unrender.images.io import write_exr as write_exr
     from unrender.images.io import write_png as write_png
     from unrender.initialize.points import PointSettings as PointSettings
@@ -89,9 +89,10 @@ _NAMES = {
     "unrender.fit.checkpoint": ("Checkpoint", "read_checkpoint", "write_checkpoint"),
     "unrender.fit.evaluate": ("Evaluation", "evaluate", "plain_points"),
     "unrender.fit.fit": ("Fit", "start_model"),
-    "unrender.fit.run": ("CaptureSource", "Run"),
+    "unrender.fit.run": ("Run",),
     "unrender.fit.settings": ("CropSettings", "FitSettings"),
     "unrender.fit.settings_file": ("read_settings", "write_settings"),
+    "unrender.fit.source": ("CaptureSource",),
     "unrender.images.io": ("write_exr", "write_png"),
     "unrender.initialize.points": ("PointSettings", "points_from_capture"),
     "unrender.losses": ("LossSettings",),

@@ -279,6 +279,11 @@ RUNS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "settings of rubbish": (lambda p: p.spoilt_run("settings.toml", rubbish, "render"), "cannot read the settings"),
     "capture table of rubbish": (lambda p: p.spoilt_run("capture.toml", rubbish), "capture.toml"),
     "capture table empty": (lambda p: p.spoilt_run("capture.toml", empty, "fit"), "capture.toml"),
+    "capture table without a split": (lambda p: p.spoilt_run("capture.toml", swap("train", "tram"), "render"), "train"),
+    "capture table of wrong types": (
+        lambda p: p.spoilt_run("capture.toml", swap("test = [", "test = 3\nnot = ["), "render"),
+        "capture.toml: the run's capture has no proper 'test'",
+    ),
     "a checkpoint cut short": (with_checkpoint(lambda c: spoil(c, half)), "damaged"),
     "a checkpoint of rubbish": (with_checkpoint(lambda c: spoil(c, rubbish), "render"), "damaged"),
     "an empty checkpoint": (with_checkpoint(lambda c: spoil(c, empty)), "damaged"),

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from unrender import __version__
+from unrender.cli.signals import Interrupted
 from unrender.fit.run import Run
 from unrender.images import io
 from unrender.images.io import read_exr, read_exr_metadata, read_photo
@@ -61,7 +63,7 @@ def stopped_at(monkeypatch):
             if len(written) == count:
                 monkeypatch.setattr(io, "write_png", whole)
                 path.write_bytes(b"half")
-                raise KeyboardInterrupt
+                raise Interrupted(signal.SIGINT)
             whole(path, image)
             written.append(path)
 

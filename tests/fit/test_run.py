@@ -9,8 +9,9 @@ import torch
 
 from unrender.errors import CaptureError, RunError
 from unrender.fit.checkpoint import write_checkpoint
-from unrender.fit.run import CaptureSource, Run
+from unrender.fit.run import Run
 from unrender.fit.settings_file import read_table
+from unrender.fit.source import CaptureSource
 from unrender.messages import Finished, Note, Saved, Started, Stepped
 
 

@@ -16,8 +16,9 @@ from unrender.cli.sitting import Sitting
 from unrender.errors import RunError
 
 if TYPE_CHECKING:
-    from unrender.fit.run import CaptureSource, Run
+    from unrender.fit.run import Run
     from unrender.fit.settings import FitSettings
+    from unrender.fit.source import CaptureSource
 
 __all__ = ["FitVerb"]
 
@@ -85,7 +86,7 @@ class FitVerb:
         return run
 
     def _source(self) -> CaptureSource:
-        from unrender.fit.run import CaptureSource
+        from unrender.fit.source import CaptureSource
 
         every = CaptureSource.test_every if self.test_every is None else self.test_every
         return CaptureSource(self.capture, self.images, self.masks, self.points, every, self.test_names)

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from unrender.cli.console import error_console, print_result
+from unrender.cli.console import error_console
 from unrender.messages import Evaluated, Finished, Message, Note, Saved, Skipped, Started, Stepped
 
-__all__ = ["ProgressView", "follow", "print_result"]
+__all__ = ["ProgressView", "follow"]
 
 Result = TypeVar("Result")
 _LINE_EVERY = 10.0

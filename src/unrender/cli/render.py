@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import tyro
 
 from unrender import __version__
+from unrender.cli.console import print_json, print_result
 from unrender.cli.frames import FrameFolder
-from unrender.cli.progress import ProgressView, print_result
+from unrender.cli.progress import ProgressView
 from unrender.cli.session import Session, option
+from unrender.cli.signals import Interrupted
 from unrender.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ class RenderVerb:
                     self._render(model, cameras.select([index]), checkpoint, pictures, index)
                 if ffmpeg is not None:
                     self._encode(ffmpeg, pictures, view)
-            except KeyboardInterrupt:
-                view.say("what is rendered is kept; the same command with --resume goes on")
-                raise
+            except Interrupted as stop:
+                says = "stopped; what is rendered is kept, and the same command with --resume goes on"
+                raise Interrupted(stop.number, says) from None
         self._print(pictures, missing)
         return 0
 
@@ -205,7 +206,7 @@ class RenderVerb:
         if self.session.json:
             video = str(self.output) if self._is_film else None
             table = {"run": str(self.run_folder), "written": list(map(str, written)), "kept": kept, "video": video}
-            print_result(json.dumps(table))
+            print_json(table)
             return
         kind = "EXR files of linear radiance" if self.exr else f"pictures ({self.tonemap})"
         before = f", {kept} of them kept from before" if kept else ""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from unrender.cli.console import print_json
 from unrender.cli.progress import ProgressView
@@ -46,8 +45,7 @@ class Sitting:
     def fit(self, run: Run, view: ProgressView) -> None:
         """Fit a run to its end and show how it goes. A signal raises Interrupted, once a state is saved."""
         request = StopRequest()
-        messages = cast("Generator[Message, None, None]", run.fit(stop=lambda: bool(request)))
-        with closing(messages), ExitStack() as gently:
+        with closing(run.fit(stop=lambda: bool(request))) as messages, ExitStack() as gently:
             for message in messages:
                 view.show(message)
                 self._note(message)

@@ -19,7 +19,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,6 @@ from typing import Any, Literal
 import tomli_w
 
 from unrender.datasets.capture import Capture
-from unrender.datasets.colmap import read_colmap
 from unrender.errors import RunError, SettingsError
 from unrender.fit.checkpoint import Checkpoint, newest_checkpoint, previous_of, write_checkpoint
 from unrender.fit.evaluate import Evaluation, evaluate
@@ -37,49 +36,16 @@ from unrender.fit.log import RunLog, elapsed_at, json_text
 from unrender.fit.machine import differences, machine_table
 from unrender.fit.settings import MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
+from unrender.fit.source import CaptureSource, Split, source_from_table, source_to_table
 from unrender.messages import Finished, Message, Note, Saved, Stepped
 from unrender.render.model import Model
 
-__all__ = ["CaptureSource", "Run"]
+__all__ = ["Run"]
 
 SETTINGS, CAPTURE, MACHINE, CHECKPOINT = "settings.toml", "capture.toml", "machine.toml", "checkpoint.safetensors"
 LOG, SCORES, PICTURES = "log.jsonl", "eval.json", "eval"
-_PLACES = ("images", "masks", "points")
 _FILES = (SETTINGS, CAPTURE, MACHINE, CHECKPOINT, LOG, SCORES)
 _OWN = {*_FILES, *(f".{name}.part" for name in _FILES), *LOCK_FILES, PICTURES}
-
-
-@dataclass(frozen=True)
-class CaptureSource:
-    """A COLMAP capture on disk and how to read it; see ``read_colmap``.
-
-    ``images``, ``masks``, ``points``: where these lie when not in their usual place; held out is every
-    ``test_every``-th view, or those of ``test_names`` (names, or a file of them, one a line).
-    """
-
-    folder: Path
-    images: Path | None = None
-    masks: Path | None = None
-    points: Path | None = None
-    test_every: int = 8
-    test_names: tuple[str, ...] | Path | None = None
-
-    def read(self, width: int | None = None) -> Capture:
-        """The capture, at a working ``width`` [pixels] when given. Raises CaptureError when it cannot be used."""
-        capture = read_colmap(
-            self.folder,
-            images=self.images,
-            masks=self.masks,
-            points=self.points,
-            test_every=self.test_every,
-            test_names=self.test_names,
-        )
-        return capture if width is None else capture.at_width(width)
-
-    def absolute(self) -> CaptureSource:
-        """The same source, found from any working directory."""
-        paths = {name: getattr(self, name) for name in ("folder", *_PLACES)}
-        return replace(self, **{name: path and Path(path).resolve() for name, path in paths.items()})
 
 
 class Run:
@@ -111,8 +77,9 @@ class Run:
         folder = Path(folder)
         if not cls.exists(folder):
             raise RunError("there is no run here", where=folder, do="make one with `unrender fit CAPTURE -o RUN`")
-        table = read_table(folder / CAPTURE)
-        return cls(folder, _source_from_table(table, folder / CAPTURE), read_settings(folder / SETTINGS))
+        path = folder / CAPTURE
+        source, _ = source_from_table(read_table(path), path)
+        return cls(folder, source, read_settings(folder / SETTINGS))
 
     @staticmethod
     def exists(folder: Path | str) -> bool:
@@ -149,9 +116,9 @@ class Run:
 
     def views(self, part: Literal["train", "test"]) -> dict[str, int]:
         """Names of the views of one part of the split and their indices in the model's cameras."""
-        split = read_table(self.folder / CAPTURE)
-        index = {name: view for view, name in enumerate(sorted(split["train"] + split["test"]))}
-        return {name: index[name] for name in split[part]}
+        split = self._split()
+        index = {name: view for view, name in enumerate(split.names)}
+        return {name: index[name] for name in (split.train if part == "train" else split.test)}
 
     def change(self, settings: FitSettings) -> None:
         """Go on with other ``settings``: only those in ``MOVABLE`` may differ (when the run ends, how it is kept).
@@ -187,7 +154,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"no scores ({error})", where=self.scores_path, do="run `unrender eval`") from None
 
-    def fit(self, stop: Callable[[], bool] | None = None) -> Iterator[Message]:
+    def fit(self, stop: Callable[[], bool] | None = None) -> Generator[Message, None, None]:
         """Fit from where the run stands to its end, or until ``stop()`` is true; logs, saves and yields every message.
 
         A checkpoint is written every ``checkpoint_every`` seconds (where the disk refuses that is a Note, and tried
@@ -246,14 +213,8 @@ class Run:
 
     def _begin(self, capture: Capture) -> None:
         """Write all that makes a folder a run, ``settings.toml`` last."""
-        places = {name: str(path) for name in ("folder", *_PLACES) if (path := getattr(self.source, name)) is not None}
-        table = places | {
-            "test_every": self.source.test_every,
-            "train": [capture.names[view] for view in capture.train],
-            "test": [capture.names[view] for view in capture.test],
-        }
         self.settings = measured(self.settings)
-        replace_text(self.folder / CAPTURE, tomli_w.dumps(table))
+        replace_text(self.folder / CAPTURE, tomli_w.dumps(source_to_table(self.source, capture)))
         replace_text(self.folder / MACHINE, tomli_w.dumps(machine_table()))
         write_settings(self.folder / SETTINGS, self.settings)
 
@@ -264,10 +225,13 @@ class Run:
             return [f"the last bits may differ from a run that was never stopped ({line})" for line in changed]
         return []
 
+    def _split(self) -> Split:
+        path = self.folder / CAPTURE
+        return source_from_table(read_table(path), path)[1]
+
     def _check_split(self, capture: Capture) -> None:
-        split = read_table(self.folder / CAPTURE)
-        names = split["train"] + split["test"]
-        if sorted(names) != list(capture.names):
+        names = self._split().names
+        if names != capture.names:
             raise RunError(
                 "the capture's photos have changed since the run began",
                 where=self.source.folder,
@@ -328,14 +292,3 @@ def _made(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(f"cannot make the run folder ({error})", where=folder) from None
-
-
-def _source_from_table(table: dict[str, Any], where: Path) -> CaptureSource:
-    """The source of an existing run: what is held out is what was held out when it began, name by name."""
-    try:
-        places = {name: Path(table[name]) for name in _PLACES if name in table}
-        return CaptureSource(
-            Path(table["folder"]), **places, test_every=table["test_every"], test_names=tuple(table["test"])
-        )
-    except KeyError as missing:
-        raise RunError(f"the run's capture lacks {missing}", where=where, do="start the run again") from None

@@ -1,0 +1,99 @@
+"""Where the capture of a run lies and how it was read, kept in the run as ``capture.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unrender.datasets.capture import Capture
+from unrender.datasets.colmap import read_colmap
+from unrender.errors import RunError
+
+__all__ = ["CaptureSource", "Split", "source_from_table", "source_to_table"]
+
+_PLACES = ("images", "masks", "points")
+
+
+@dataclass(frozen=True)
+class CaptureSource:
+    """A COLMAP capture on disk and how to read it; see ``read_colmap``.
+
+    ``images``, ``masks``, ``points``: where these lie when not in their usual place; held out is every
+    ``test_every``-th view, or those of ``test_names`` (names, or a file of them, one a line).
+    """
+
+    folder: Path
+    images: Path | None = None
+    masks: Path | None = None
+    points: Path | None = None
+    test_every: int = 8
+    test_names: tuple[str, ...] | Path | None = None
+
+    def read(self, width: int | None = None) -> Capture:
+        """The capture, at a working ``width`` [pixels] when given. Raises CaptureError when it cannot be used."""
+        capture = read_colmap(
+            self.folder,
+            images=self.images,
+            masks=self.masks,
+            points=self.points,
+            test_every=self.test_every,
+            test_names=self.test_names,
+        )
+        return capture if width is None else capture.at_width(width)
+
+    def absolute(self) -> CaptureSource:
+        """The same source, found from any working directory."""
+        paths = {name: getattr(self, name) for name in ("folder", *_PLACES)}
+        return replace(self, **{name: path and Path(path).resolve() for name, path in paths.items()})
+
+
+@dataclass(frozen=True)
+class Split:
+    """Names of the views that train and of those that are held out."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All views, sorted, as a capture has them."""
+        return tuple(sorted(self.train + self.test))
+
+
+def source_to_table(source: CaptureSource, capture: Capture) -> dict[str, Any]:
+    """What ``capture.toml`` says of ``capture``, which was read from ``source``."""
+    places = {name: str(path) for name in ("folder", *_PLACES) if (path := getattr(source, name)) is not None}
+    return places | {
+        "test_every": source.test_every,
+        "train": [capture.names[view] for view in capture.train],
+        "test": [capture.names[view] for view in capture.test],
+    }
+
+
+def source_from_table(table: Mapping[str, Any], where: Path) -> tuple[CaptureSource, Split]:
+    """The source and split that ``capture.toml`` names.
+
+    What is held out is what was held out when the run began, name by name. Raises RunError when something is missing
+    or of another type.
+    """
+    _check(table, where)
+    split = Split(tuple(table["train"]), tuple(table["test"]))
+    places = {name: Path(table[name]) for name in _PLACES if name in table}
+    return CaptureSource(Path(table["folder"]), **places, test_every=table["test_every"], test_names=split.test), split
+
+
+def _check(table: Mapping[str, Any], where: Path) -> None:
+    expected = {"folder": str, "test_every": int, "train": list, "test": list}
+    expected |= {name: str for name in _PLACES if name in table}
+    wrong = [name for name, kind in expected.items() if not isinstance(table.get(name), kind)]
+    wrong += [name for name in ("train", "test") if name not in wrong and not _is_text(table[name])]
+    if wrong:
+        raise RunError(
+            f"the run's capture has no proper {wrong[0]!r}", where=where, do="mend the file, or start the run again"
+        )
+
+
+def _is_text(names: list[Any]) -> bool:
+    return all(isinstance(name, str) for name in names)
