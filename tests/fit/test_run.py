@@ -238,6 +238,22 @@ def test_a_step_that_is_not_finite_keeps_what_was_good(run, monkeypatch):
     assert end_of(Run.open(run.folder).fit()).step == 6
 
 
+def test_what_cannot_fit_is_refused_before_anything_is_made(tiny_capture, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("unrender.fit.memory.available_memory", lambda: 2**20)
+    with pytest.raises(RunError, match=r"would need about .* GiB of memory"):
+        Run.create(tmp_path / "run", tiny_capture, small)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fit_says_what_memory_it_needs_and_scoring_is_refused_when_it_cannot_fit(run, monkeypatch):
+    notes = [message.text for message in run.fit() if isinstance(message, Note)]
+    assert any(note.startswith("needs about 0.") and "GiB are free" in note for note in notes)
+    monkeypatch.setattr("unrender.fit.memory.available_memory", lambda: 2**20)
+    with pytest.raises(RunError, match="scoring would need about"):
+        next(run.evaluate())
+    assert not run.scores_path.exists()
+
+
 def test_photos_are_kept_within_the_budget_that_was_set(tiny_capture, small, tmp_path):
     run = Run.create(tmp_path / "run", tiny_capture, replace(small, photo_memory=7))
     assert run.capture.store.budget == 7 * 2**20

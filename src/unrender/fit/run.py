@@ -34,6 +34,7 @@ from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.lock import LOCK_FILES, RunLock
 from unrender.fit.log import RunLog, elapsed_at, json_text
 from unrender.fit.machine import differences, machine_table
+from unrender.fit.memory import memory_note
 from unrender.fit.settings import MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
 from unrender.fit.source import CaptureSource, Split, source_from_table, source_to_table
@@ -58,14 +59,15 @@ class Run:
     def create(cls, folder: Path | str, source: CaptureSource | Path | str, settings: FitSettings | None = None) -> Run:
         """A new run of a capture in ``folder``, which must be new, empty or left over from a run that never began.
 
-        Raises RunError when the folder holds a run or anything else, CaptureError when the capture cannot be used
-        (the folder is then not made).
+        Raises RunError when the folder holds a run or anything else or the fit would not fit into memory, CaptureError
+        when the capture cannot be used (the folder is then not made).
         """
         folder = Path(folder)
         _refuse_occupied(folder)
         source = source if isinstance(source, CaptureSource) else CaptureSource(Path(source))
         run = cls(folder, source.absolute(), settings or FitSettings())
         capture = run.capture
+        memory_note(capture, run.settings)  # refused before there is a folder
         with _made(folder), RunLock(folder):
             _refuse_occupied(folder)
             run._begin(capture)
@@ -170,6 +172,7 @@ class Run:
 
     def _fit(self, stop: Callable[[], bool] | None) -> Generator[Message, None, None]:
         yield Note(f"reading {self.source.folder}")
+        yield Note(memory_note(self.capture, self.settings))
         notes = self._notes_on_machine()
         fit, more = self._ready_fit()
         yield from map(Note, (*notes, *more))
@@ -192,6 +195,7 @@ class Run:
         checkpoint = self.load_checkpoint()
         if checkpoint.note is not None:
             yield Note(checkpoint.note)
+        memory_note(self.capture, self.settings, ("scoring",))
         evaluation = yield from evaluate(checkpoint.load_model(), self.capture, self.pictures_folder)
         table = evaluation.table(seconds=elapsed_at(self.folder / LOG, checkpoint.step))
         replace_text(self.scores_path, json_text(table, indent=2) + "\n")
