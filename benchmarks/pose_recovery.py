@@ -34,8 +34,8 @@ SIZE = (128, 96)
 LAYERS = 4
 RATES = (4e-3, 2e-4)
 VARIANTS = [
-    PointRasterSettings(layers=LAYERS, ghosts=ghosts, spatial=spatial, moves=moves)
-    for spatial, ghosts in (("ghosts", 0.25), ("both", 0.25), ("rendered", 0.0))
+    PointRasterSettings(layers=LAYERS, ghosts=0.0 if spatial == "rendered" else 0.25, spatial=spatial, moves=moves)
+    for spatial in ("ghosts", "both", "rendered")
     for moves in ("alone", "replace", "together")
 ]
 
@@ -128,6 +128,7 @@ def main() -> None:
     seen = scene if arguments.target == "same" else painted_room(lit, arguments.points, 1)
     print(f"target: {arguments.target} points\n\n| points | moves | descent | recovery: median, worst [px] | seconds |")
     print("|---|---|---|---|---|")
+    before = []
     for settings in VARIANTS:
         began = time.perf_counter()
         share = descent(scene, seen, cameras, settings, arguments.trials)
@@ -135,12 +136,12 @@ def main() -> None:
             recover(scene, seen, cameras.select([view]), settings, arguments.steps, view)
             for view in range(arguments.views)
         ]
+        before = [start for start, _ in ends]
         median, worst = (f"{average([after for _, after in ends]):.2f}" for average in (statistics.median, max))
         seconds = time.perf_counter() - began
         print(
             f"| {settings.spatial} | {settings.moves} | {share:.1%} | {median}, {worst} | {seconds:.0f} |", flush=True
         )
-    before = [before for before, _ in ends]
     print(f"\nbefore: {statistics.median(before):.2f}, {max(before):.2f} px")
 
 

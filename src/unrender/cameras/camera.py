@@ -124,8 +124,10 @@ class Cameras:
         """The same views through lenses of the same families with other ``params``, one [P] float64 per camera.
 
         Differentiable in them. What a lens derives from its parameters is kept with it, so call this anew after every
-        step of an optimiser.
+        step of an optimiser. Raises ShapeError when there are not as many as cameras.
         """
+        if len(params) != len(self.lenses):
+            raise ShapeError("lens parameters, one per camera", expected=len(self.lenses), got=len(params))
         pairs = zip(self.lenses, params, strict=True)
         return replace(self, lenses=tuple(make_lens(lens.model, lens.width, lens.height, p) for lens, p in pairs))
 
