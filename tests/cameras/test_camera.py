@@ -165,3 +165,48 @@ def test_cameras_without_an_anchor_view_follow_the_others(cameras):
             parameter.hold()
     torch.testing.assert_close(held_out.sensor.vignette[-1], held_out.sensor.vignette[:-1].mean(0))
     torch.testing.assert_close(held_out.sensor.response_logits[-1], held_out.sensor.response_logits[:-1].mean(0))
+
+
+def test_zero_increments_and_equal_parameters_are_the_same_cameras(cameras):
+    again = cameras.moved(torch.zeros(4, 6, dtype=torch.float64)).with_lenses([lens.params for lens in cameras.lenses])
+    assert torch.equal(again.camera_from_world, cameras.camera_from_world)
+    for lens, plain in zip(again.lenses, cameras.lenses, strict=True):
+        assert type(lens) is type(plain)
+        assert torch.equal(lens.params, plain.params)
+
+
+def test_an_increment_is_made_in_camera_axes(cameras):
+    """Moved by 1 along the optical axis every point is 1 deeper; turned about it, a point on it stays where it was."""
+    point = torch.tensor([[0.3, 0.2, 0.5]]).double()
+    for view in range(4):
+        ahead = cameras.moved(torch.tensor([0.0, 0, 1, 0, 0, 0]).double().expand(4, 6))
+        torch.testing.assert_close(ahead.project(view, point).depth, cameras.project(view, point).depth + 1)
+        axis = cameras.centers[view] + 2 * cameras.camera_from_world[view, 2, :3]
+        turned = cameras.moved(torch.tensor([0.0, 0, 0, 0, 0, 0.1]).double().expand(4, 6))
+        torch.testing.assert_close(turned.project(view, axis[None]).pixels, cameras.project(view, axis[None]).pixels)
+        assert not torch.allclose(turned.project(view, point).pixels, cameras.project(view, point).pixels)
+
+
+def test_increments_and_lens_parameters_can_be_fitted(cameras):
+    """A step down the gradient of the distance brings pixels nearer, for poses and for lenses; both after a step."""
+    points = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    wanted = cameras.project(0, points).pixels
+    xi = torch.full((4, 6), 0.01, dtype=torch.float64, requires_grad=True)
+    params = [lens.params.clone().requires_grad_() for lens in cameras.lenses]
+    with torch.no_grad():
+        params[0][0] += 2
+    distances, by_pose = [], xi
+    for _ in range(2):
+        seen = cameras.moved(xi).with_lenses(params).project(0, points).pixels
+        distances.append(((seen - wanted) ** 2).mean())
+        by_pose, by_lens = torch.autograd.grad(distances[-1], (xi, params[0]))
+        with torch.no_grad():
+            xi -= 1e-4 * by_pose
+            params[0] -= 1e-4 * by_lens / (1 + by_lens.abs())
+    assert distances[1] < distances[0]
+    assert not bool(by_pose[1:].any())
+
+
+def test_with_lenses_wants_one_per_camera(cameras):
+    with pytest.raises(ShapeError, match="one per camera"):
+        cameras.with_lenses([cameras.lenses[0].params])

@@ -18,9 +18,10 @@ from functools import partial
 
 import torch
 
-from unrender.cameras.lens import Lens
+from unrender.cameras.lens import Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.errors import ShapeError
+from unrender.geometry.transforms import exp_se3
 from unrender.parameters import Parameter
 
 __all__ = ["Cameras", "Projection"]
@@ -111,6 +112,24 @@ class Cameras:
             sizes=self.sizes.to(device),
             sensor=self.sensor.to(device),
         )
+
+    def moved(self, increments: torch.Tensor) -> Cameras:
+        """The same views with every pose refined by ``increments`` [V, 6] float64 (translation, rotation vector [rad]).
+
+        ``camera_from_world <- exp(xi) camera_from_world`` (Eq. 13), in camera axes; differentiable in the increments.
+        """
+        return replace(self, camera_from_world=exp_se3(increments) @ self.camera_from_world)
+
+    def with_lenses(self, params: Sequence[torch.Tensor]) -> Cameras:
+        """The same views through lenses of the same families with other ``params``, one [P] float64 per camera.
+
+        Differentiable in them. What a lens derives from its parameters is kept with it, so call this anew after every
+        step of an optimiser. Raises ShapeError when there are not as many as cameras.
+        """
+        if len(params) != len(self.lenses):
+            raise ShapeError("lens parameters, one per camera", expected=len(self.lenses), got=len(params))
+        pairs = zip(self.lenses, params, strict=True)
+        return replace(self, lenses=tuple(make_lens(lens.model, lens.width, lens.height, p) for lens, p in pairs))
 
     def resize(self, scale: torch.Tensor, sizes: torch.Tensor) -> Cameras:
         """The same views with ``scale`` [V, 2] times the pixels (u, v) and new ``sizes`` [V, 2] (height, width)."""

@@ -20,7 +20,10 @@ __all__ = ["RENDERERS", "Capabilities", "Renderer", "render"]
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Which derivatives a renderer has, and on which devices it runs. Never claims more than the tests show."""
+    """Which derivatives a renderer has, and on which devices it runs. Never claims more than the tests show.
+
+    A derivative may be an approximation; ``docs/limits.md`` says which are, and what they leave out.
+    """
 
     appearance: bool = False
     geometry: bool = False
@@ -39,7 +42,9 @@ class Renderer:
 
 
 RENDERERS: dict[tuple[type, str], Renderer] = {
-    (PointScene, "rasterize"): Renderer(rasterize, Capabilities(appearance=True)),
+    (PointScene, "rasterize"): Renderer(
+        rasterize, Capabilities(appearance=True, geometry=True, pose=True, lens=True, silhouette=True)
+    ),
 }
 
 

@@ -3,7 +3,8 @@
 The problem: N points fall into the pixels of an L-layer image pyramid, one pixel per point and layer. A pixel shows the
 mean descriptor of the points within a thin depth band behind the nearest one (Eq. 2 to 7 of ADOP). Two lists say
 everything about that: which point was blended into which pixel. They are found once per view without gradients; the
-blending over them is linear in the descriptors and differentiable.
+blending over them is linear in the descriptors and differentiable. How the image changes when points move is the matter
+of ``spatial.py``.
 
 Pixels of a pyramid are numbered flat: layer 0 row by row, then layer 1, ... (``pyramid_offsets``).
 
