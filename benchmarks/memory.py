@@ -77,6 +77,14 @@ ROWS = (
         "plush 672, crop 504", "plush", {"width": 672, "network": DECODER, "crop": {"size": 504}}, REST[:1], "plush 448"
     ),
     Row("plush 448, U-Net", "plush", {"width": 448, "network": UNET}, REST, "plush 448"),
+    Row("room 256, 8 crops", "room", {"points": FEW, "network": DECODER, "crop": {"batch": 8}}, REST[:1], "room 256"),
+    Row(
+        "room 256, U-Net, 3 crops",
+        "room",
+        {"points": FEW, "network": UNET, "crop": {"batch": 3}},
+        REST[:1],
+        "room 256",
+    ),
     Row("plush 1008", "plush", {"width": 1008, "network": DECODER}, REST[1:], "plush 448"),
     Row("plush 1008, U-Net", "plush", {"width": 1008, "network": UNET}, REST[1:], "plush 448"),
     Row("plush 224, 600,000 points", "plush", {"width": 224, "points": MANY, "network": DECODER}),

@@ -44,7 +44,7 @@ NEIGHBOURS, NEIGHBOURHOODS, CHUNK, SURFEL = 128, 1400, 1 << 18, 100
 VOLUMES, MAP, PHOTO = 60, 20, 340
 # Fitting: bytes per number that the network keeps for its gradient, what rasteriser, sensor and loss add per crop
 # pixel, and projecting one point.
-KEPT, CROP_PIXEL, PROJECTED = 4.3, 900, 90
+KEPT, CROP_PIXEL, PROJECTED = 4.3, 1250, 90
 # VGG-19: numbers per crop pixel in its compared layers (image, its gradient and photo), and its weights up to relu5_1.
 VGG_PIXEL, VGG_WEIGHTS = 3 * 290, 13_000_000
 # Part of a step's working set that the allocator still holds while a checkpoint is written.
