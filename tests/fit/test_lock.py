@@ -48,5 +48,5 @@ def test_it_leaves_nothing_but_what_it_names(tmp_path):
 
 def test_what_is_no_folder_cannot_be_locked(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot lock the run folder"):
+    with pytest.raises(RunError, match="cannot lock the folder"):
         RunLock(tmp_path / "file").__enter__()

@@ -61,7 +61,17 @@ def test_time_is_that_of_the_sitting_that_was_kept(tmp_path):
     assert elapsed_at(tmp_path / "none", 4) == 0.0
 
 
-@pytest.mark.parametrize("rubbish", [b"\xff\xfe\n", b"[1]\n", b"3\n", b"\n"])
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"\xff\xfe\n",
+        b"[1]\n",
+        b"3\n",
+        b"\n",
+        b'{"type": "Stepped"}\n',
+        b'{"type": "Stepped", "step": "0", "elapsed": null}\n',
+    ],
+)
 def test_rubbish_in_a_log_is_passed_over(tmp_path, rubbish):
     path = tmp_path / "log.jsonl"
     path.write_bytes(rubbish)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unrender.errors import CaptureError, RunError
-from unrender.fit.checkpoint import write_checkpoint
+from unrender.fit.checkpoint import UnsavedError, write_checkpoint
 from unrender.fit.run import Run
 from unrender.fit.settings_file import read_table
 from unrender.fit.source import CaptureSource
@@ -124,7 +124,7 @@ def test_a_run_is_never_overwritten(run, tiny_capture, small):
 def test_folders_of_others_are_left_alone(tiny_capture, small, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
-    with pytest.raises(RunError, match=r"holds 'thesis\.tex'"):
+    with pytest.raises(RunError, match=r"holds 'thesis\.tex' and is no run"):
         Run.create(tmp_path / "mine", tiny_capture, small)
     with pytest.raises(RunError, match="is a file"):
         Run.create(tmp_path / "mine" / "thesis.tex", tiny_capture, small)
@@ -142,6 +142,99 @@ def test_a_run_that_never_began_may_begin(tiny_capture, small, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "capture.toml").touch()
     assert Run.exists(Run.create(tmp_path / "run", tiny_capture, small).folder)
+
+
+def test_a_run_without_its_settings_is_not_taken_for_one_that_never_began(run, tiny_capture, small):
+    list(run.fit())
+    run.settings_path.unlink()
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    with pytest.raises(RunError, match=r"holds 'checkpoint\.safetensors' and is no run \(it has no settings\.toml\)"):
+        Run.create(run.folder, tiny_capture, replace(small, seed=9))
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+
+
+def test_the_settings_of_a_fit_that_goes_on_stay(run):
+    messages = run.fit()
+    next(messages)
+    before = run.settings_path.read_bytes()
+    with pytest.raises(RunError, match="another process is fitting into this run"):
+        Run.open(run.folder).change(replace(run.settings, steps=2))
+    assert run.settings_path.read_bytes() == before
+    messages.close()
+
+
+def test_what_was_measured_is_not_asked_for_again(run, small):
+    run.change(replace(small, steps=8, network=replace(small.network, precision="auto")))
+    assert Run.open(run.folder).settings == replace(small, steps=8)
+
+
+def test_an_error_after_the_arithmetic_of_a_step_makes_no_step_twice(run, tiny_capture, small, tmp_path, monkeypatch):
+    list(run.fit())
+    other = Run.create(tmp_path / "other", tiny_capture, small)
+    with monkeypatch.context() as patch:
+        answers = iter([20.0, 20.0])
+        patch.setattr("unrender.fit.fit._psnr", lambda *_: next(answers))
+        with pytest.raises(RuntimeError):  # a generator turns StopIteration into it
+            list(other.fit())
+    assert other.load_checkpoint().step == 2
+    list(other.fit())
+    assert other.checkpoint_path.read_bytes() == run.checkpoint_path.read_bytes()
+
+
+def test_a_checkpoint_that_cannot_be_read_today_is_not_called_damaged(run, monkeypatch):
+    list(run.fit())
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    with monkeypatch.context() as patch:
+
+        def refuse(*arguments, **named):
+            raise PermissionError(13, "Permission denied")
+
+        patch.setattr("unrender.fit.checkpoint.safe_open", refuse)
+        with pytest.raises(RunError, match=r"cannot read the checkpoint \(Permission denied\)"):
+            Run.open(run.folder).load_checkpoint()
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+
+
+def test_every_damaged_checkpoint_is_put_aside(run):
+    run.change(replace(run.settings, checkpoint_every=0.0))
+    list(run.fit())
+    for name in ("checkpoint.damaged.safetensors", "checkpoint.damaged-2.safetensors"):
+        run.checkpoint_path.write_bytes(name.encode())
+        list(Run.open(run.folder).fit())
+        assert (run.folder / name).read_bytes() == name.encode()
+
+
+def test_a_state_that_is_not_finite_ends_the_fit_at_the_next_save(run, monkeypatch):
+    run.change(replace(run.settings, checkpoint_every=0.0))
+    messages = run.fit()
+    next(message for message in messages if isinstance(message, Stepped) and message.step == 2)
+    broken = {"scene.points.descriptors": torch.tensor([torch.nan])}
+    monkeypatch.setattr("unrender.fit.fit.Fit.state", lambda self: broken)
+    with pytest.raises(RunError, match=r"scene\.points\.descriptors is not finite"):
+        list(messages)
+    assert run.load_checkpoint().step == 2
+
+
+def test_a_run_that_began_is_not_refused_for_memory(run, monkeypatch):
+    list(run.fit(stop=lambda: True))
+    monkeypatch.setattr("unrender.fit.run.available_memory", lambda: 2**20)
+    assert end_of(Run.open(run.folder).fit()).step == 6
+
+
+def test_one_process_at_a_time_scores(run):
+    list(run.fit())
+    first = run.evaluate()
+    next(first)
+    with pytest.raises(RunError, match="another process is scoring this run"):
+        list(Run.open(run.folder).evaluate())
+    list(first)
+    assert run.load_scores()["images"]
+
+
+def test_a_path_that_no_file_can_name_is_refused(small, tmp_path):
+    with pytest.raises(CaptureError, match="not UTF-8"):
+        Run.create(tmp_path / "run", tmp_path / "ti\udcffny", small)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_changed_capture_is_refused(tiny_capture, small, tmp_path):
@@ -193,7 +286,7 @@ def test_a_full_disk_does_not_end_a_fit_before_its_end(run, monkeypatch):
     def full_at_first(*arguments, **named):
         written.append(None)
         if len(written) < 3:
-            raise RunError("cannot write the checkpoint (disk full)")
+            raise UnsavedError("cannot write the checkpoint (disk full)")
         return write_checkpoint(*arguments, **named)
 
     monkeypatch.setattr("unrender.fit.run.write_checkpoint", full_at_first)
@@ -204,7 +297,7 @@ def test_a_full_disk_does_not_end_a_fit_before_its_end(run, monkeypatch):
 
 def test_a_disk_that_stays_full_is_an_error_at_the_end(run, monkeypatch):
     def full(*arguments, **named):
-        raise RunError("cannot write the checkpoint (disk full)")
+        raise UnsavedError("cannot write the checkpoint (disk full)")
 
     monkeypatch.setattr("unrender.fit.run.write_checkpoint", full)
     with pytest.raises(RunError, match="disk full"):
@@ -239,7 +332,7 @@ def test_a_step_that_is_not_finite_keeps_what_was_good(run, monkeypatch):
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_made(tiny_capture, small, tmp_path, monkeypatch):
-    monkeypatch.setattr("unrender.fit.memory.available_memory", lambda: 2**20)
+    monkeypatch.setattr("unrender.fit.run.available_memory", lambda: 2**20)
     with pytest.raises(RunError, match=r"would need about .* GiB of memory"):
         Run.create(tmp_path / "run", tiny_capture, small)
     assert not (tmp_path / "run").exists()
@@ -248,7 +341,7 @@ def test_what_cannot_fit_is_refused_before_anything_is_made(tiny_capture, small,
 def test_a_fit_says_what_memory_it_needs_and_scoring_is_refused_when_it_cannot_fit(run, monkeypatch):
     notes = [message.text for message in run.fit() if isinstance(message, Note)]
     assert any(note.startswith("needs about 0.") and "GiB are free" in note for note in notes)
-    monkeypatch.setattr("unrender.fit.memory.available_memory", lambda: 2**20)
+    monkeypatch.setattr("unrender.fit.run.available_memory", lambda: 2**20)
     with pytest.raises(RunError, match="scoring would need about"):
         next(run.evaluate())
     assert not run.scores_path.exists()

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,6 +39,7 @@ from unrender.scenes.points import PointScene
 __all__ = [
     "CHECKPOINT_VERSION",
     "Checkpoint",
+    "UnsavedError",
     "load_values",
     "model_from_tensors",
     "model_metadata",
@@ -127,12 +129,12 @@ def write_checkpoint(
 ) -> None:
     """Write ``model`` and the fit's ``state`` after ``step`` steps to ``path``: whole, or the files stay as they were.
 
-    What was there becomes ``previous_of(path)``. Raises RunError when the disk refuses, or when something that is
-    fitted is not finite: such a state is not worth keeping, and the last good one is.
+    What was there becomes ``previous_of(path)``. Raises UnsavedError when the disk refuses, and RunError when something
+    is not finite: such a state is not worth keeping, and the last good one is.
     """
     tensors = model_tensors(model) | {name: tensor.detach().contiguous() for name, tensor in state.items()}
-    for name in state:
-        if not bool(torch.isfinite(tensors[name]).all()):
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
             raise RunError(f"{name} is not finite", where=f"step {step}", do="go on from the last checkpoint")
     entry = {
         "version": CHECKPOINT_VERSION,
@@ -154,7 +156,7 @@ def write_checkpoint(
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise RunError(
+        raise UnsavedError(
             f"cannot write the checkpoint ({error.strerror})", where=path, do="free disk space or mend rights"
         ) from None
 
@@ -171,27 +173,29 @@ def newest_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         return read_checkpoint(path)
-    except _LostError:
+    except _LostError as lost:
         if not previous_of(path).is_file():
             raise
-        damaged = path.exists()  # else the process was killed between two renames, and nothing is wrong
-        note = f"{path}: the checkpoint is damaged, using the one before it" if damaged else None
+        # Not there: the process was killed between two renames, or is between them now, and nothing is wrong.
+        note = None if lost.missing else f"{path}: the checkpoint is damaged, using the one before it"
     return replace(read_checkpoint(previous_of(path)), note=note)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in a file. Raises RunError when it is missing, damaged, not ours or from another version."""
-    if not path.is_file():
-        raise _LostError("there is no checkpoint", where=path, do="run `unrender fit` first")
     try:
         with safe_open(path, framework="pt") as file:
             entry = json.loads((file.metadata() or {}).get(_ENTRY, "null"))
             # copies: what get_tensor gives keeps the file mapped, and its space taken after a newer one replaced it
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        raise _LostError("there is no checkpoint", where=path, do="run `unrender fit` first", missing=True) from None
+    except OSError as error:  # the file may be whole all the same
+        raise RunError(f"cannot read the checkpoint ({error.strerror or error})", where=path) from None
+    except (SafetensorError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(entry, dict):
-        raise RunError("not a checkpoint of unrender", where=path, expected=f"a metadata entry {_ENTRY!r}")
+        raise _LostError("not a checkpoint of unrender", where=path, expected=f"a metadata entry {_ENTRY!r}")
     if entry.get("version") != CHECKPOINT_VERSION:
         raise RunError(
             "the checkpoint has another version",
@@ -206,8 +210,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, settings, entry["model"], entry["step"], entry["skipped"], digest)
 
 
+class UnsavedError(RunError):
+    """The disk refused a checkpoint; what was there before is still there."""
+
+
 class _LostError(RunError):
-    """There is no whole checkpoint in this file, or none any more."""
+    """There is no whole checkpoint in this file; ``missing``: there is no file."""
+
+    def __init__(self, what: str, *, missing: bool = False, **named: Any) -> None:
+        super().__init__(what, **named)
+        self.missing = missing
 
 
 def _damaged(path: Path, reason: str) -> _LostError:

@@ -88,7 +88,6 @@ class Fit:
         while self.fraction < 1 and not interrupted:
             began = time.perf_counter()
             made = self._make_step()
-            self.step += 1
             self.elapsed += time.perf_counter() - began
             yield self._stepped(*made) if isinstance(made, tuple) else made
             interrupted = stop is not None and stop()
@@ -127,11 +126,13 @@ class Fit:
         if broken := self._broken(loss.detach()):
             self.optimizer.forget_gradients()
             return self._leave_out(broken, tuple(self.capture.names[view] for view in views))
-        self._skipped_in_a_row = 0
-        self.whole = False
+        made = float(loss.detach()), _psnr(image.detach(), target, weight)
+        self.whole = False  # an error from here on leaves neither the state before the step nor that after it
         self.optimizer.step(self._factor)
+        self._skipped_in_a_row = 0
+        self.step += 1
         self.whole = True
-        return float(loss.detach()), _psnr(image.detach(), target, weight)
+        return made
 
     def _broken(self, loss: torch.Tensor) -> str | None:
         """What is not finite, named as near to its cause as can be seen from here."""
@@ -155,7 +156,8 @@ class Fit:
                 f"{what} is not finite, as in all of the last {MOST_SKIPPED} steps", where=where, do="lower the rates"
             )
         self.skipped += 1
-        return Skipped(self.step, what, views, self.skipped)
+        self.step += 1
+        return Skipped(self.step - 1, what, views, self.skipped)
 
     def _stepped(self, loss: float, psnr: float) -> Stepped:
         """The step before ``self.step``, which has just been made."""

@@ -18,34 +18,35 @@ from unrender.errors import RunError
 
 __all__ = ["LOCK_FILES", "RunLock"]
 
-_LOCK, _HOLDER = ".lock", ".lock.holder"
-LOCK_FILES = (_LOCK, _HOLDER)
+_LOCK = ".lock"
+LOCK_FILES = (_LOCK, f"{_LOCK}.holder")
 """Names that a lock leaves in its folder; they mean nothing while no process holds it."""
 
 
 class RunLock:
-    """The right to write into a run folder, as a context.
+    """The right to do one kind of thing to a run folder, as a context; ``doing`` is what the refusal calls it.
 
-    Entering raises RunError at once when another process (or another ``RunLock`` of this one) has it.
+    Entering raises RunError at once when another process (or another lock of this one) has the lock of this ``name``.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = FileLock(folder / _LOCK, timeout=0)
+    def __init__(self, folder: Path, name: str = _LOCK, doing: str = "fitting into this run") -> None:
+        self._folder, self._doing = folder, doing
+        self._holder_path = folder / f"{name}.holder"
+        self._lock = FileLock(folder / name, timeout=0)
 
     def __enter__(self) -> RunLock:
         try:
             self._lock.acquire()
         except Timeout:
             raise RunError(
-                f"another process is fitting into this run{self._holder()}",
-                where=self._folder,
-                do="wait for it, stop it with Ctrl-C, or choose another folder",
+                f"another process is {self._doing}{self._holder()}", where=self._folder, do="wait for it, or stop it"
             ) from None
         except OSError as error:
-            raise RunError(f"cannot lock the run folder ({error.strerror})", where=self._folder) from None
+            raise RunError(
+                f"cannot lock the folder ({error.strerror})", where=self._folder, do="mend its rights or copy the run"
+            ) from None
         with suppress(OSError):  # whom to name in the refusal of others; the lock holds without it
-            (self._folder / _HOLDER).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+            self._holder_path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         return self
 
     def __exit__(
@@ -55,5 +56,5 @@ class RunLock:
 
     def _holder(self) -> str:
         with suppress(OSError, UnicodeDecodeError):
-            return f" ({(self._folder / _HOLDER).read_text(encoding='utf-8')[:200]})"
+            return f" ({self._holder_path.read_text(encoding='utf-8')[:200]})"
         return ""

@@ -66,8 +66,9 @@ def elapsed_at(path: Path, step: int) -> float:
     elapsed = 0.0
     with suppress(OSError), path.open(encoding="utf-8", errors="replace") as log:
         for entry in map(_parsed, log):
-            if entry.get("type") == Stepped.__name__ and entry["step"] < step:
-                elapsed = float(entry["elapsed"])
+            made, seconds = entry.get("step"), entry.get("elapsed")
+            if entry.get("type") == Stepped.__name__ and isinstance(made, int) and isinstance(seconds, float):
+                elapsed = seconds if made < step else elapsed
     return elapsed
 
 

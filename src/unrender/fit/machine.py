@@ -13,7 +13,7 @@ import torch
 __all__ = ["differences", "machine_table"]
 
 _PACKAGES = ("unrender", "torch", "numpy", "pillow", "pycolmap", "safetensors")
-_BITS = ("versions.unrender", "versions.torch", "machine.processor", "threads")
+_BITS = (*(f"versions.{package}" for package in _PACKAGES), "machine.processor", "machine.vector_units", "threads")
 """What the bits of a fit depend on, besides its settings and its capture."""
 
 

@@ -19,7 +19,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,13 +28,13 @@ import tomli_w
 
 from unrender.datasets.capture import Capture
 from unrender.errors import RunError, SettingsError
-from unrender.fit.checkpoint import Checkpoint, newest_checkpoint, previous_of, write_checkpoint
+from unrender.fit.checkpoint import Checkpoint, UnsavedError, newest_checkpoint, previous_of, write_checkpoint
 from unrender.fit.evaluate import Evaluation, evaluate
 from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.lock import LOCK_FILES, RunLock
 from unrender.fit.log import RunLog, elapsed_at, json_text
 from unrender.fit.machine import differences, machine_table
-from unrender.fit.memory import memory_note
+from unrender.fit.memory import PHASES, available_memory, predict_memory, refuse_if_too_large
 from unrender.fit.settings import MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
 from unrender.fit.source import CaptureSource, Split, source_from_table, source_to_table
@@ -45,8 +45,8 @@ __all__ = ["Run"]
 
 SETTINGS, CAPTURE, MACHINE, CHECKPOINT = "settings.toml", "capture.toml", "machine.toml", "checkpoint.safetensors"
 LOG, SCORES, PICTURES = "log.jsonl", "eval.json", "eval"
-_FILES = (SETTINGS, CAPTURE, MACHINE, CHECKPOINT, LOG, SCORES)
-_OWN = {*_FILES, *(f".{name}.part" for name in _FILES), *LOCK_FILES, PICTURES}
+_BEFORE = {CAPTURE, MACHINE, *(f".{name}.part" for name in (CAPTURE, MACHINE, SETTINGS)), *LOCK_FILES}
+"""All that a folder may hold whose run never began."""
 
 
 class Run:
@@ -67,7 +67,7 @@ class Run:
         source = source if isinstance(source, CaptureSource) else CaptureSource(Path(source))
         run = cls(folder, source.absolute(), settings or FitSettings())
         capture = run.capture
-        memory_note(capture, run.settings)  # refused before there is a folder
+        refuse_if_too_large(capture, run.settings, available_memory(), _phases(capture))
         with _made(folder), RunLock(folder):
             _refuse_occupied(folder)
             run._begin(capture)
@@ -125,19 +125,25 @@ class Run:
     def change(self, settings: FitSettings) -> None:
         """Go on with other ``settings``: only those in ``MOVABLE`` may differ (when the run ends, how it is kept).
 
-        Raises RunError when any other differs: the run would no longer be what its settings say.
+        Raises RunError when any other differs (the run would no longer be what its settings say), or when a process
+        fits into the run.
         """
-        for name in (field.name for field in fields(FitSettings) if field.name not in MOVABLE):
-            began, wanted = getattr(self.settings, name), getattr(settings, name)
-            if began != wanted:
+        if settings.network.precision == "auto":  # measured when the run began
+            measured_then = self.settings.network.precision
+            settings = replace(settings, network=replace(settings.network, precision=measured_then))
+        if settings == self.settings:
+            return
+        began, wanted = self.settings.leaves(), settings.leaves()
+        for name in sorted(began.keys() | wanted.keys()):
+            if name not in MOVABLE and began.get(name) != wanted.get(name):
                 raise RunError(
                     f"the run began with another {name}",
                     where=self.settings_path,
-                    expected=began,
-                    got=wanted,
+                    expected=began.get(name),
+                    got=wanted.get(name),
                     do="leave that setting out, or start a new run",
                 )
-        if settings != self.settings:
+        with RunLock(self.folder):  # not under a fit that goes on
             write_settings(self.settings_path, settings)
             self.settings = settings
 
@@ -172,7 +178,7 @@ class Run:
 
     def _fit(self, stop: Callable[[], bool] | None) -> Generator[Message, None, None]:
         yield Note(f"reading {self.source.folder}")
-        yield Note(memory_note(self.capture, self.settings))
+        yield self._note_on_memory()
         notes = self._notes_on_machine()
         fit, more = self._ready_fit()
         yield from map(Note, (*notes, *more))
@@ -191,29 +197,45 @@ class Run:
             raise
 
     def evaluate(self) -> Generator[Message, None, Evaluation]:
-        """Score the held-out views; writes ``eval.json`` and a picture per view. Its value is the scores."""
+        """Score the held-out views; writes ``eval.json`` and a picture per view. Its value is the scores.
+
+        Raises RunError when there is no checkpoint, too little memory, or another process that scores this run.
+        """
         checkpoint = self.load_checkpoint()
         if checkpoint.note is not None:
             yield Note(checkpoint.note)
-        memory_note(self.capture, self.settings, ("scoring",))
-        evaluation = yield from evaluate(checkpoint.load_model(), self.capture, self.pictures_folder)
-        table = evaluation.table(seconds=elapsed_at(self.folder / LOG, checkpoint.step))
-        replace_text(self.scores_path, json_text(table, indent=2) + "\n")
+        refuse_if_too_large(self.capture, self.settings, available_memory(), ("scoring",))
+        with RunLock(self.folder, ".eval.lock", "scoring this run"):
+            evaluation = yield from evaluate(checkpoint.load_model(), self.capture, self.pictures_folder)
+            table = evaluation.table(seconds=elapsed_at(self.folder / LOG, checkpoint.step))
+            replace_text(self.scores_path, json_text(table, indent=2) + "\n")
         yield Saved(self.scores_path, "scores")
         return evaluation
 
     def _ready_fit(self) -> tuple[Fit, tuple[str, ...]]:
         """A fit that stands where the run stands, and notes for the user."""
-        if not (self.checkpoint_path.exists() or previous_of(self.checkpoint_path).exists()):
+        if not self._has_checkpoint:
             model, notes = start_model(self.capture, self.settings)
             return Fit(model, self.capture, self.settings), (*self.capture.notes, *notes)
         checkpoint = self.load_checkpoint()
         if checkpoint.note is not None:  # not to be written over: who knows what it still holds
-            self.checkpoint_path.replace(self.checkpoint_path.with_suffix(".damaged.safetensors"))
+            self.checkpoint_path.replace(_free_name(self.checkpoint_path))
         fit = Fit(checkpoint.load_model(), self.capture, self.settings)
         elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
         fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
         return fit, (*filter(None, [checkpoint.note]), f"resumed after step {checkpoint.step}")
+
+    @property
+    def _has_checkpoint(self) -> bool:
+        return self.checkpoint_path.exists() or previous_of(self.checkpoint_path).exists()
+
+    def _note_on_memory(self) -> Note:
+        """What will be needed and what is free. A run that has begun is not refused: its settings cannot change."""
+        phases = _phases(self.capture, started=self._has_checkpoint)
+        need, free = predict_memory(self.capture, self.settings), available_memory()
+        if not self._has_checkpoint:
+            refuse_if_too_large(self.capture, self.settings, free, phases)
+        return Note(f"{need.text(phases)}; {free / 2**30:.1f} GiB are free")
 
     def _begin(self, capture: Capture) -> None:
         """Write all that makes a folder a run, ``settings.toml`` last."""
@@ -245,6 +267,18 @@ class Run:
             )
 
 
+def _phases(capture: Capture, started: bool = False) -> tuple[str, ...]:
+    """What lies before a run."""
+    done = {*(("starting",) if started else ()), *(() if capture.test else ("scoring",))}
+    return tuple(phase for phase in PHASES if phase not in done)
+
+
+def _free_name(path: Path) -> Path:
+    """Where a damaged checkpoint is put aside: beside those that were before."""
+    names = (path.with_suffix(f".damaged{number}{path.suffix}") for number in ("", *(f"-{n}" for n in range(2, 10**6))))
+    return next(name for name in names if not name.exists())
+
+
 class _Saver:
     """Brings a fit to the disk, now and then and at its end, but no state twice."""
 
@@ -270,7 +304,7 @@ class _Saver:
         told = self._told
         try:
             self.save()
-        except RunError as error:
+        except UnsavedError as error:
             self._told = str(error)
         self._tried = time.monotonic()
         return Note(f"{self._told}; going on, and trying again") if self._told not in ("", told) else None
@@ -283,9 +317,13 @@ def _refuse_occupied(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise RunError("the run folder is a file", where=folder, do="choose another name")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _OWN) if folder.exists() else []
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _BEFORE) if folder.exists() else []
     if foreign:
-        raise RunError(f"the folder holds {foreign[0]!r}, which is no run's", where=folder, do="choose a new folder")
+        raise RunError(
+            f"the folder holds {foreign[0]!r} and is no run (it has no {SETTINGS})",
+            where=folder,
+            do="choose a new folder",
+        )
 
 
 @contextmanager
@@ -295,4 +333,6 @@ def _made(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise RunError(f"cannot make the run folder ({error})", where=folder) from None
+        raise RunError(
+            f"cannot make the run folder ({error.strerror})", where=folder, do="choose another place"
+        ) from None

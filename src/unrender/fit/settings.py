@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 from unrender.errors import SettingsError
 from unrender.initialize.points import PointSettings
@@ -12,9 +13,11 @@ from unrender.losses import LossSettings
 from unrender.render.settings import PointRasterSettings
 from unrender.render.shade.network import DecoderSettings, UNetSettings
 
-__all__ = ["DEFAULT_STEPS", "MOVABLE", "CropSettings", "FitSettings"]
+__all__ = ["DEFAULT_STEPS", "MOST_SEED", "MOVABLE", "CropSettings", "FitSettings"]
 
 DEFAULT_STEPS = 5000
+MOST_SEED = 2**40
+"""Step s draws from a generator seeded with ``seed * 1_000_003 + s``, which must fit into 64 bits."""
 MOVABLE = ("steps", "minutes", "on_nonfinite", "checkpoint_every", "photo_memory")
 """Settings that a run may change after it began: when it ends and how it is kept, not what it computes."""
 
@@ -88,6 +91,12 @@ class FitSettings:
     photo_memory: int = 1024
 
     def __post_init__(self) -> None:
+        for name, value in self.leaves().items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+                raise SettingsError(name, expected="finite numbers", got=value)
+        if not 0 <= self.seed <= MOST_SEED:
+            raise SettingsError("seed", expected=f"0 to {MOST_SEED}", got=self.seed)
         if self.steps is not None and self.minutes is not None:
             raise SettingsError(
                 "steps and minutes exclude each other", got=f"steps {self.steps}, minutes {self.minutes}"
@@ -105,7 +114,21 @@ class FitSettings:
             expected = f"points.channels = {self.network.channels}, as the network reads"
             raise SettingsError("points and network differ", expected=expected, got=self.points.channels)
 
+    def leaves(self) -> dict[str, Any]:
+        """Every single setting under its dotted name."""
+        return dict(_leaves(self))
+
     @property
     def raster(self) -> PointRasterSettings:
         """How the scene is rasterised: as many layers as the network reads, and no ghosts."""
         return PointRasterSettings(layers=self.network.levels, alpha=self.alpha, gamma=self.gamma)
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if is_dataclass(value):
+        value = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _leaves(entry, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value

@@ -9,7 +9,7 @@ from typing import Any
 
 from unrender.datasets.capture import Capture
 from unrender.datasets.colmap import read_colmap
-from unrender.errors import RunError
+from unrender.errors import CaptureError, RunError
 
 __all__ = ["CaptureSource", "Split", "source_from_table", "source_to_table"]
 
@@ -44,9 +44,13 @@ class CaptureSource:
         return capture if width is None else capture.at_width(width)
 
     def absolute(self) -> CaptureSource:
-        """The same source, found from any working directory."""
-        paths = {name: getattr(self, name) for name in ("folder", *_PLACES)}
-        return replace(self, **{name: path and Path(path).resolve() for name, path in paths.items()})
+        """The same source, found from any working directory. Raises CaptureError for a path that no file can hold."""
+        given = {name: getattr(self, name) for name in ("folder", *_PLACES)}
+        paths = {name: Path(path).resolve() for name, path in given.items() if path is not None}
+        for path in paths.values():
+            if not _is_unicode(str(path)):
+                raise CaptureError("this path is not UTF-8, so no run can name it", where=ascii(str(path)))
+        return replace(self, **paths)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,11 @@ def _check(table: Mapping[str, Any], where: Path) -> None:
         raise RunError(
             f"the run's capture has no proper {wrong[0]!r}", where=where, do="mend the file, or start the run again"
         )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a name holds no bytes that the system could not decode."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is_text(names: list[Any]) -> bool:
