@@ -1,0 +1,318 @@
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "../threads.h"
+#include "rasterizer.h"
+
+namespace unrender {
+
+namespace {
+
+constexpr int kMostLayers = 12;
+constexpr float kEmpty = std::numeric_limits<float>::infinity();
+
+// Where a tile's pixels lie, in the tile and in the pyramid.
+struct Layout {
+  int edge;                                        // of the tile in the finest layer
+  int layers;
+  std::array<std::size_t, kMostLayers + 1> local;  // first pixel of each layer in the tile
+  struct Level {
+    std::size_t first;  // pixel of the pyramid
+    int height, width;
+  };
+  std::array<Level, kMostLayers> levels;
+  std::size_t pixels = 0;  // P
+
+  Layout(const Settings& settings, int tile) : edge(tile), layers(settings.layers) {
+    local[0] = 0;
+    for (int level = 0; level < layers; ++level) {
+      const int cell = 1 << level, side = edge >> level;
+      levels[level] = {pixels, (settings.height + cell - 1) / cell, (settings.width + cell - 1) / cell};
+      pixels += std::size_t(levels[level].height) * levels[level].width;
+      local[level + 1] = local[level] + std::size_t(side) * side;
+    }
+  }
+};
+
+int tile_edge(const Settings& settings, int channels) {
+  const int fits = channels <= 4 ? 128 : 64;  // sums of all layers stay in the second cache
+  return std::max(fits, 1 << (settings.layers - 1));
+}
+
+std::uint32_t every_second_bit(std::uint32_t x) {
+  x = (x | x << 8) & 0x00ff00ffU;
+  x = (x | x << 4) & 0x0f0f0f0fU;
+  x = (x | x << 2) & 0x33333333U;
+  return (x | x << 1) & 0x55555555U;
+}
+
+// Calls each(pixel in the tile, pixel in the pyramid) for a tile's pixels inside the image.
+template <class Each>
+void for_pixels(const Layout& layout, int column, int row, const Each& each) {
+  for (int level = 0; level < layout.layers; ++level) {
+    const int side = layout.edge >> level, left = column * side, top = row * side;
+    const auto& size = layout.levels[level];
+    for (int y = top; y < std::min(top + side, size.height); ++y) {
+      const std::uint32_t in_row = every_second_bit(y - top) << 1;
+      const std::size_t begin = size.first + std::size_t(y) * size.width;
+      for (int x = left; x < std::min(left + side, size.width); ++x)
+        each(layout.local[level] + (in_row | every_second_bit(x - left)), begin + x);
+    }
+  }
+}
+
+// What a tile knows of the points of one block.
+struct Projected {
+  alignas(64) std::array<float, kBlock> x, y, inverse, depth;
+  alignas(64) std::array<std::uint32_t, kBlock> pixel;
+  alignas(64) std::array<std::int32_t, kBlock> layers;
+};
+
+void project(const PointBlocks& blocks, const Plan& plan, const Plan::Entry& entry, int column, int row,
+             const Settings& settings, Projected& to) {
+  const View view = plan.window.view;
+  const std::uint32_t first = blocks.begin(entry.block);
+  const int count = entry.count;
+  const float *px = blocks.px.data() + first, *py = blocks.py.data() + first, *pz = blocks.pz.data() + first;
+  const auto edge = static_cast<std::uint32_t>(plan.window.tile);
+  const std::uint32_t left = column * edge, top = row * edge;
+  const auto width = static_cast<float>(settings.width), height = static_cast<float>(settings.height);
+  for (int i = 0; i < count; ++i) {
+    const Seen seen = see(view, px[i], py[i], pz[i]);
+    int keep = int(is_inside(view, seen)) & int(seen.u >= 0) & int(seen.u < width) & int(seen.v >= 0) &
+               int(seen.v < height);
+    const std::uint32_t u = static_cast<std::int32_t>(keep ? seen.u : 0.0f) - left;
+    const std::uint32_t v = static_cast<std::int32_t>(keep ? seen.v : 0.0f) - top;
+    keep &= int(u < edge) & int(v < edge);
+    to.pixel[i] = every_second_bit(u) | every_second_bit(v) << 1;
+    to.depth[i] = seen.depth;
+    to.x[i] = seen.x, to.y[i] = seen.y, to.inverse[i] = seen.inverse_depth;
+    to.layers[i] = keep ? settings.layers : 0;
+  }
+  if (settings.gamma > 0) {
+    const float* reach = blocks.reach.data() + first;
+    for (int i = 0; i < count; ++i) {
+      const float size = magnification(view.lens, to.x[i], to.y[i], to.inverse[i]) * reach[i];
+      to.layers[i] = std::min(to.layers[i], layers_drawn(settings.gamma, size, settings.layers));
+    }
+  }
+  if (entry.look_at_normals) {
+    const float *nx = blocks.nx.data() + first, *ny = blocks.ny.data() + first, *nz = blocks.nz.data() + first;
+    for (int i = 0; i < count; ++i)
+      to.layers[i] = is_facing(view, px[i], py[i], pz[i], nx[i], ny[i], nz[i]) ? to.layers[i] : 0;
+  }
+  if (settings.ghosts > 0) {
+    const std::uint32_t* index = blocks.index.data() + first;
+    for (int i = 0; i < count; ++i)
+      to.layers[i] = is_ghost(plan.ghost_key, index[i], settings.ghosts) ? 0 : to.layers[i];
+  }
+}
+
+// The points of a tile that are drawn in any layer, in the order of the blocks.
+void collect(const PointBlocks& blocks, const Plan& plan, std::size_t tile, int column, int row,
+             const Settings& settings, Scratch& scratch) {
+  Projected seen;
+  std::size_t points = 0;
+  for (std::size_t at = plan.begin[tile]; at < plan.begin[tile + 1]; ++at) {
+    const Plan::Entry& entry = plan.entries[at];
+    project(blocks, plan, entry, column, row, settings, seen);
+    if (scratch.where.size() < points + kBlock) {
+      const std::size_t room = 2 * points + kBlock;
+      scratch.where.resize(room), scratch.index.resize(room), scratch.depth.resize(room);
+    }
+    const std::uint32_t* index = blocks.index.data() + blocks.begin(entry.block);
+    for (int i = 0; i < entry.count; ++i) {  // without branches: what is not drawn is overwritten
+      scratch.where[points] = seen.pixel[i] << 4 | static_cast<std::uint32_t>(seen.layers[i]);
+      scratch.depth[points] = seen.depth[i];
+      scratch.index[points] = index[i];
+      points += seen.layers[i] > 0;
+    }
+  }
+  scratch.points = points;
+}
+
+// Nearest depth per pixel of the tile, all layers.
+void find_nearest(const Layout& layout, bool all_layers, Scratch& scratch) {
+  float* nearest = scratch.nearest.data();
+  std::fill_n(nearest, layout.local[layout.layers], kEmpty);
+  for (std::size_t i = 0; i < scratch.points; ++i) {
+    const std::uint32_t pixel = scratch.where[i] >> 4;
+    const int layers = all_layers ? 1 : int(scratch.where[i] & 15);
+    for (int level = 0; level < layers; ++level) {
+      float& at = nearest[layout.local[level] + (pixel >> 2 * level)];
+      at = std::min(at, scratch.depth[i]);
+    }
+  }
+  if (!all_layers) return;
+  // Every point is in every layer: a pixel's nearest is that of the four it covers.
+  for (int level = 1; level < layout.layers; ++level) {
+    const float* fine = nearest + layout.local[level - 1];
+    float* coarse = nearest + layout.local[level];
+    for (std::size_t i = 0; i < layout.local[level + 1] - layout.local[level]; ++i, fine += 4)
+      coarse[i] = std::min(std::min(fine[0], fine[1]), std::min(fine[2], fine[3]));
+  }
+}
+
+// A row of channels; D = 0 where their number is only known at run time.
+template <int D>
+void add(float* to, const float* row, int channels) {
+  for (int channel = 0; channel < (D ? D : channels); ++channel) to[channel] += row[channel];
+}
+
+// Calls each(place in the scene, pixel in the tile) for every blended pair: `limit` holds the far end of each band.
+template <class Each>
+void for_pairs(const Layout& layout, const Scratch& scratch, const float* limit, const Each& each) {
+  for (std::size_t i = 0; i < scratch.points; ++i) {
+    const std::uint32_t pixel = scratch.where[i] >> 4;
+    const int layers = int(scratch.where[i] & 15);
+    for (int level = 0; level < layers; ++level) {
+      const std::size_t at = layout.local[level] + (pixel >> 2 * level);
+      if (scratch.depth[i] <= limit[at]) each(i, at);
+    }
+  }
+}
+
+template <int D>
+void draw_tile(const Layout& layout, int column, int row, const Settings& settings, int channels, Scratch& scratch,
+               const Forward& to, std::size_t view) {
+  const std::size_t pixels = layout.local[layout.layers];
+  float *nearest = scratch.nearest.data(), *sum = scratch.sum.data();
+  std::int32_t* count = scratch.count.data();
+  const std::size_t offset = view * layout.pixels;
+  for_pixels(layout, column, row, [&](std::size_t from, std::size_t at) { to.depth[offset + at] = nearest[from]; });
+  for (std::size_t i = 0; i < pixels; ++i) nearest[i] *= settings.band;
+  std::fill_n(count, pixels, 0);
+  std::fill_n(sum, pixels * channels, 0.0f);
+  for_pairs(layout, scratch, nearest, [&](std::size_t i, std::size_t at) {
+    ++count[at];
+    add<D>(sum + at * channels, to.descriptors + std::size_t(scratch.index[i]) * channels, channels);
+  });
+  for_pixels(layout, column, row, [&](std::size_t from, std::size_t at) {
+    to.count[offset + at] = count[from];
+    const auto number = static_cast<float>(std::max(count[from], 1));
+    float* feature = to.features + (offset + at) * channels;
+    for (int channel = 0; channel < (D ? D : channels); ++channel)
+      feature[channel] = sum[from * channels + channel] / number;
+  });
+}
+
+template <int D>
+void pull_tile(const Layout& layout, int column, int row, const Settings& settings, int channels, Scratch& scratch,
+               const Backward& to, std::size_t view) {
+  float *limit = scratch.nearest.data(), *gradient = scratch.sum.data();
+  const std::size_t offset = view * layout.pixels;
+  const float* from_view = to.gradient + static_cast<std::ptrdiff_t>(view) * to.step[0];
+  for_pixels(layout, column, row, [&](std::size_t at, std::size_t from) {
+    limit[at] = to.depth[offset + from] * settings.band;
+    const auto number = static_cast<float>(std::max(to.count[offset + from], 1));
+    const float* pixel = from_view + static_cast<std::ptrdiff_t>(from) * to.step[1];
+    for (int channel = 0; channel < (D ? D : channels); ++channel)
+      gradient[at * channels + channel] = pixel[channel * to.step[2]] / number;
+  });
+  for_pairs(layout, scratch, limit, [&](std::size_t i, std::size_t at) {
+    add<D>(to.descriptors + std::size_t(scratch.index[i]) * channels, gradient + at * channels, channels);
+  });
+}
+
+// Calls work<D>() with the number of channels known to the compiler where it is a usual one.
+template <class Work>
+void with_channels(int channels, const Work& work) {
+  switch (channels) {
+    case 3: return work.template operator()<3>();
+    case 4: return work.template operator()<4>();
+    case 8: return work.template operator()<8>();
+    case 16: return work.template operator()<16>();
+    case 32: return work.template operator()<32>();
+    default: return work.template operator()<0>();
+  }
+}
+
+void make_room(std::vector<Scratch>& scratch, int threads, std::size_t pixels, int channels) {
+  if (scratch.size() < std::size_t(threads)) scratch.resize(threads);
+  for (auto& one : scratch) {
+    if (one.nearest.size() < pixels) one.nearest.resize(pixels), one.count.resize(pixels);
+    if (one.sum.size() < pixels * channels) one.sum.resize(pixels * channels);
+  }
+}
+
+}  // namespace
+
+// Which blocks each tile of a view must look at.
+void Rasterizer::prepare(const View& view, std::size_t number, const Settings& settings, int threads, Plan& plan) {
+  constexpr std::size_t kRun = 512;  // blocks per task
+  const int edge = plan.window.tile;
+  plan.window = {view, settings.height, settings.width, edge, settings.gamma};
+  plan.ghost_key = ghost_key(settings.seed, static_cast<unsigned>(number));
+  footprints_.resize(blocks_.blocks());
+  Pool::shared().run((blocks_.blocks() + kRun - 1) / kRun, threads, [&](std::size_t run, int) {
+    for (std::size_t block = run * kRun; block < std::min((run + 1) * kRun, blocks_.blocks()); ++block)
+      footprints_[block] = blocks_.footprint(block, plan.window);
+  });
+  const std::size_t columns = (settings.width + edge - 1) / edge, rows = (settings.height + edge - 1) / edge;
+  const auto for_tiles = [&](const auto& each) {
+    for (std::size_t block = 0; block < footprints_.size(); ++block) {
+      const Footprint& seen = footprints_[block];
+      if (seen.count == 0) continue;
+      for (std::size_t row = seen.top; row < seen.bottom; ++row)
+        for (std::size_t column = seen.left; column < seen.right; ++column) each(row * columns + column, block);
+    }
+  };
+  // Counted, then placed one tile further on, which leaves `begin` at the beginnings.
+  plan.begin.assign(columns * rows + 2, 0);
+  for_tiles([&](std::size_t tile, std::size_t) { ++plan.begin[tile + 2]; });
+  for (std::size_t tile = 2; tile < plan.begin.size(); ++tile) plan.begin[tile] += plan.begin[tile - 1];
+  plan.entries.resize(plan.begin.back());
+  for_tiles([&](std::size_t tile, std::size_t block) {
+    const Footprint& seen = footprints_[block];
+    plan.entries[plan.begin[tile + 1]++] = {static_cast<std::uint32_t>(block), seen.count, seen.look_at_normals};
+  });
+}
+
+void Rasterizer::forward(const View* views, std::size_t count, const Settings& settings, int channels,
+                         const Forward& tensors, int threads) {
+  std::lock_guard<std::mutex> lock(one_call_);
+  const Layout layout(settings, tile_edge(settings, channels));
+  make_room(scratch_, threads, layout.local[layout.layers], channels);
+  plans_.resize(std::max(plans_.size(), count));
+  for (std::size_t view = 0; view < count; ++view) {
+    plans_[view].window.tile = layout.edge;
+    prepare(views[view], view, settings, threads, plans_[view]);
+  }
+  const int columns = (settings.width + layout.edge - 1) / layout.edge;
+  const std::size_t tiles = plans_[0].begin.size() - 2;
+  with_channels(channels, [&]<int D>() {
+    Pool::shared().run(count * tiles, threads, [&](std::size_t task, int worker) {
+      const std::size_t view = task / tiles, tile = task % tiles;
+      const int column = int(tile) % columns, row = int(tile) / columns;
+      Scratch& scratch = scratch_[worker];
+      collect(blocks_, plans_[view], tile, column, row, settings, scratch);
+      find_nearest(layout, !(settings.gamma > 0), scratch);
+      draw_tile<D>(layout, column, row, settings, channels, scratch, tensors, view);
+    });
+  });
+}
+
+void Rasterizer::backward(const View* views, std::size_t count, const Settings& settings, int channels,
+                          const Backward& tensors, int threads) {
+  std::lock_guard<std::mutex> lock(one_call_);
+  const Layout layout(settings, tile_edge(settings, channels));
+  make_room(scratch_, threads, layout.local[layout.layers], channels);
+  plans_.resize(std::max<std::size_t>(plans_.size(), 1));
+  const int columns = (settings.width + layout.edge - 1) / layout.edge;
+  // One view after the other: within a view a point lies in one tile, and no two threads add to one row.
+  for (std::size_t view = 0; view < count; ++view) {
+    plans_[0].window.tile = layout.edge;
+    prepare(views[view], view, settings, threads, plans_[0]);
+    with_channels(channels, [&]<int D>() {
+      Pool::shared().run(plans_[0].begin.size() - 2, threads, [&](std::size_t tile, int worker) {
+        const int column = int(tile) % columns, row = int(tile) / columns;
+        Scratch& scratch = scratch_[worker];
+        collect(blocks_, plans_[0], tile, column, row, settings, scratch);
+        if (scratch.points > 0) pull_tile<D>(layout, column, row, settings, channels, scratch, tensors, view);
+      });
+    });
+  }
+}
+
+}  // namespace unrender
