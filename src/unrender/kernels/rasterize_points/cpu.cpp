@@ -50,51 +50,60 @@ std::uint32_t every_second_bit(std::uint32_t x) {
 // Calls each(pixel in the tile, pixel in the pyramid) for a tile's pixels inside the image.
 template <class Each>
 void for_pixels(const Layout& layout, int column, int row, const Each& each) {
+  static const auto spread = [] {
+    std::array<std::uint32_t, 1 << (kMostLayers - 1)> bits;
+    for (std::uint32_t i = 0; i < bits.size(); ++i) bits[i] = every_second_bit(i);
+    return bits;
+  }();
   for (int level = 0; level < layout.layers; ++level) {
     const int side = layout.edge >> level, left = column * side, top = row * side;
     const auto& size = layout.levels[level];
-    for (int y = top; y < std::min(top + side, size.height); ++y) {
-      const std::uint32_t in_row = every_second_bit(y - top) << 1;
+    const int right = std::min(left + side, size.width), bottom = std::min(top + side, size.height);
+    for (int y = top; y < bottom; ++y) {
+      const std::size_t in_row = layout.local[level] + (spread[y - top] << 1);
       const std::size_t begin = size.first + std::size_t(y) * size.width;
-      for (int x = left; x < std::min(left + side, size.width); ++x)
-        each(layout.local[level] + (in_row | every_second_bit(x - left)), begin + x);
+      for (int x = left; x < right; ++x) each(in_row + spread[x - left], begin + x);
     }
   }
 }
 
 // What a tile knows of the points of one block.
 struct Projected {
-  alignas(64) std::array<float, kBlock> x, y, inverse, depth;
-  alignas(64) std::array<std::uint32_t, kBlock> pixel;
-  alignas(64) std::array<std::int32_t, kBlock> layers;
+  alignas(64) float x[kBlock], y[kBlock], inverse[kBlock], depth[kBlock];
+  alignas(64) std::uint32_t pixel[kBlock];
+  alignas(64) std::int32_t layers[kBlock];
 };
 
+// Simple loops over a block that stays in the first cache; each of them vectorises.
 void project(const PointBlocks& blocks, const Plan& plan, const Plan::Entry& entry, int column, int row,
              const Settings& settings, Projected& to) {
   const View view = plan.window.view;
   const std::uint32_t first = blocks.begin(entry.block);
-  const int count = entry.count;
+  const int count = entry.count, layers = settings.layers;
   const float *px = blocks.px.data() + first, *py = blocks.py.data() + first, *pz = blocks.pz.data() + first;
-  const auto edge = static_cast<std::uint32_t>(plan.window.tile);
-  const std::uint32_t left = column * edge, top = row * edge;
+  const std::int32_t edge = plan.window.tile, left = column * edge, top = row * edge;
   const auto width = static_cast<float>(settings.width), height = static_cast<float>(settings.height);
   for (int i = 0; i < count; ++i) {
     const Seen seen = see(view, px[i], py[i], pz[i]);
-    int keep = int(is_inside(view, seen)) & int(seen.u >= 0) & int(seen.u < width) & int(seen.v >= 0) &
-               int(seen.v < height);
-    const std::uint32_t u = static_cast<std::int32_t>(keep ? seen.u : 0.0f) - left;
-    const std::uint32_t v = static_cast<std::int32_t>(keep ? seen.v : 0.0f) - top;
-    keep &= int(u < edge) & int(v < edge);
-    to.pixel[i] = every_second_bit(u) | every_second_bit(v) << 1;
+    const bool in_image = bool(int(is_inside(view, seen)) & int(seen.u >= 0) & int(seen.u < width) & int(seen.v >= 0) &
+                               int(seen.v < height));
+    const std::int32_t u = static_cast<std::int32_t>(in_image ? seen.u : 0.0f) - left;
+    const std::int32_t v = static_cast<std::int32_t>(in_image ? seen.v : 0.0f) - top;
+    const bool in_tile = bool(int(in_image) & int(u >= 0) & int(u < edge) & int(v >= 0) & int(v < edge));
+    to.pixel[i] = every_second_bit(std::uint32_t(u)) | every_second_bit(std::uint32_t(v)) << 1;
     to.depth[i] = seen.depth;
     to.x[i] = seen.x, to.y[i] = seen.y, to.inverse[i] = seen.inverse_depth;
-    to.layers[i] = keep ? settings.layers : 0;
+    to.layers[i] = in_tile ? layers : 0;
   }
   if (settings.gamma > 0) {
     const float* reach = blocks.reach.data() + first;
+    float* size = to.x;  // in place
+    for (int i = 0; i < count; ++i)
+      size[i] = settings.gamma * (magnification(view.lens, to.x[i], to.y[i], to.inverse[i]) * reach[i]);
     for (int i = 0; i < count; ++i) {
-      const float size = magnification(view.lens, to.x[i], to.y[i], to.inverse[i]) * reach[i];
-      to.layers[i] = std::min(to.layers[i], layers_drawn(settings.gamma, size, settings.layers));
+      std::int32_t drawn = 0;
+      for (int level = 0; level < kMostLayers; ++level) drawn += int(is_drawn(size[i], level));
+      to.layers[i] = std::min(to.layers[i], drawn);
     }
   }
   if (entry.look_at_normals) {
@@ -154,21 +163,50 @@ void find_nearest(const Layout& layout, bool all_layers, Scratch& scratch) {
   }
 }
 
-// A row of channels; D = 0 where their number is only known at run time.
+#if defined(__GNUC__)
+#define UNRENDER_RESTRICT __restrict__
+#define UNRENDER_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define UNRENDER_RESTRICT
+#define UNRENDER_PREFETCH(address) (void)(address)
+#endif
+
+// Rows of descriptors lie far apart; they are asked for this many points before they are needed.
+constexpr std::size_t kAhead = 32;
+
+// Adds the channels of a row; D = 0 where their number is only known at run time.
 template <int D>
-void add(float* to, const float* row, int channels) {
+void add(float* UNRENDER_RESTRICT to, const float* UNRENDER_RESTRICT row, int channels) {
   for (int channel = 0; channel < (D ? D : channels); ++channel) to[channel] += row[channel];
 }
 
-// Calls each(place in the scene, pixel in the tile) for every blended pair: `limit` holds the far end of each band.
+// Calls each(where the point's row begins, pixel in the tile) for every blended pair.
 template <class Each>
-void for_pairs(const Layout& layout, const Scratch& scratch, const float* limit, const Each& each) {
+void for_pairs(const Layout& layout, const Scratch& scratch, float band, const float* rows, int channels,
+                const Each& each) {
   for (std::size_t i = 0; i < scratch.points; ++i) {
+    UNRENDER_PREFETCH(rows + std::size_t(scratch.index[std::min(i + kAhead, scratch.points - 1)]) * channels);
     const std::uint32_t pixel = scratch.where[i] >> 4;
     const int layers = int(scratch.where[i] & 15);
+    const float depth = scratch.depth[i];
+    const std::size_t row = std::size_t(scratch.index[i]) * channels;
     for (int level = 0; level < layers; ++level) {
       const std::size_t at = layout.local[level] + (pixel >> 2 * level);
-      if (scratch.depth[i] <= limit[at]) each(i, at);
+      if (depth <= band * scratch.nearest[at]) each(row, at);
+    }
+  }
+}
+
+void clear_tile(const Layout& layout, int column, int row, int channels, const Forward& to, std::size_t offset) {
+  for (int level = 0; level < layout.layers; ++level) {
+    const int side = layout.edge >> level, left = column * side, top = row * side;
+    const auto& size = layout.levels[level];
+    const int width = std::min(side, size.width - left), bottom = std::min(top + side, size.height);
+    for (int y = top; width > 0 && y < bottom; ++y) {
+      const std::size_t begin = offset + size.first + std::size_t(y) * size.width + left;
+      std::fill_n(to.features + begin * channels, std::size_t(width) * channels, 0.0f);
+      std::fill_n(to.count + begin, width, 0);
+      std::fill_n(to.depth + begin, width, kEmpty);
     }
   }
 }
@@ -176,19 +214,18 @@ void for_pairs(const Layout& layout, const Scratch& scratch, const float* limit,
 template <int D>
 void draw_tile(const Layout& layout, int column, int row, const Settings& settings, int channels, Scratch& scratch,
                const Forward& to, std::size_t view) {
-  const std::size_t pixels = layout.local[layout.layers];
-  float *nearest = scratch.nearest.data(), *sum = scratch.sum.data();
+  const std::size_t pixels = layout.local[layout.layers], offset = view * layout.pixels;
+  if (scratch.points == 0) return clear_tile(layout, column, row, channels, to, offset);
+  float* sum = scratch.sum.data();
   std::int32_t* count = scratch.count.data();
-  const std::size_t offset = view * layout.pixels;
-  for_pixels(layout, column, row, [&](std::size_t from, std::size_t at) { to.depth[offset + at] = nearest[from]; });
-  for (std::size_t i = 0; i < pixels; ++i) nearest[i] *= settings.band;
   std::fill_n(count, pixels, 0);
   std::fill_n(sum, pixels * channels, 0.0f);
-  for_pairs(layout, scratch, nearest, [&](std::size_t i, std::size_t at) {
+  for_pairs(layout, scratch, settings.band, to.descriptors, channels, [&](std::size_t point, std::size_t at) {
     ++count[at];
-    add<D>(sum + at * channels, to.descriptors + std::size_t(scratch.index[i]) * channels, channels);
+    add<D>(sum + at * channels, to.descriptors + point, channels);
   });
   for_pixels(layout, column, row, [&](std::size_t from, std::size_t at) {
+    to.depth[offset + at] = scratch.nearest[from];
     to.count[offset + at] = count[from];
     const auto number = static_cast<float>(std::max(count[from], 1));
     float* feature = to.features + (offset + at) * channels;
@@ -200,18 +237,18 @@ void draw_tile(const Layout& layout, int column, int row, const Settings& settin
 template <int D>
 void pull_tile(const Layout& layout, int column, int row, const Settings& settings, int channels, Scratch& scratch,
                const Backward& to, std::size_t view) {
-  float *limit = scratch.nearest.data(), *gradient = scratch.sum.data();
+  float* gradient = scratch.sum.data();
   const std::size_t offset = view * layout.pixels;
   const float* from_view = to.gradient + static_cast<std::ptrdiff_t>(view) * to.step[0];
   for_pixels(layout, column, row, [&](std::size_t at, std::size_t from) {
-    limit[at] = to.depth[offset + from] * settings.band;
+    scratch.nearest[at] = to.depth[offset + from];
     const auto number = static_cast<float>(std::max(to.count[offset + from], 1));
     const float* pixel = from_view + static_cast<std::ptrdiff_t>(from) * to.step[1];
     for (int channel = 0; channel < (D ? D : channels); ++channel)
       gradient[at * channels + channel] = pixel[channel * to.step[2]] / number;
   });
-  for_pairs(layout, scratch, limit, [&](std::size_t i, std::size_t at) {
-    add<D>(to.descriptors + std::size_t(scratch.index[i]) * channels, gradient + at * channels, channels);
+  for_pairs(layout, scratch, settings.band, to.descriptors, channels, [&](std::size_t point, std::size_t at) {
+    add<D>(to.descriptors + point, gradient + at * channels, channels);
   });
 }
 

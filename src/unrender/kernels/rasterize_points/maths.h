@@ -47,15 +47,9 @@ UNRENDER_HD bool is_facing(const View& view, float px, float py, float pz, float
   return bool(int(facing < 0) | unknown);
 }
 
-// Stochastic discarding (Eq. 12): in how many layers, from the finest, a point is drawn. `reach` is its radius over
-// sqrt(1 - beta): it is drawn in layer l where gamma * magnification * reach > 2^l.
-UNRENDER_HD int layers_drawn(float gamma, float magnified, int layers) {
-  const float size = gamma * magnified;
-  int drawn = 0;
-  float cell = 1.0f;
-  for (int level = 0; level < layers; ++level, cell *= 2.0f) drawn += int(size > cell);
-  return drawn;
-}
+// Stochastic discarding (Eq. 12): whether a point is drawn in layer `level`. `size` is gamma times its reach (its radius
+// over sqrt(1 - beta)) in fine pixels. What is drawn in a layer is drawn in all finer ones.
+UNRENDER_HD bool is_drawn(float size, int level) { return size > float(1 << level); }
 
 // A stateless random number per (key, point): a ghost where it is below rate * 2^32.
 UNRENDER_HD unsigned mix(unsigned x) {
