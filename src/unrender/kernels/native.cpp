@@ -122,6 +122,7 @@ void clear(Array<float> values, int threads) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+  nb::set_leak_warnings(false);  // sorted clouds are kept until the process ends
   m.doc() = "The compiled kernels of unrender. Not for direct use: see unrender.kernels.";
   nb::class_<Rasterizer>(m, "Rasterizer", "A point cloud, sorted for the one-pixel rasteriser.")
       .def(nb::new_(&make_rasterizer), nb::arg("position"), nb::arg("normal"), nb::arg("radius"), nb::arg("threshold"),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import torch
 
-from unrender.cameras.camera import Cameras, Projection, pixel_centers
-from unrender.kernels.rasterize_points.reference import Hits, blend, find_hits, layer_sizes
+from unrender.cameras.camera import Cameras, pixel_centers
+from unrender.kernels.rasterize_points.op import Geometry, Rules, rasterize_points
+from unrender.kernels.rasterize_points.reference import layer_sizes
+from unrender.kernels.rasterize_points.views import pack_views
 from unrender.render.frame import Frame
 from unrender.render.rasterize.environment import sample_environment
 from unrender.render.settings import PointRasterSettings
@@ -33,47 +35,27 @@ def rasterize(
     sizes = layer_sizes(*cameras.size, settings.layers)
     descriptors = scene.descriptors.exp() if scene.logarithmic else scene.descriptors
     environment = scene.environment.exp() if scene.logarithmic else scene.environment
-    features, counts, depths = [], [], []
-    for view in range(len(cameras)):
-        hits = _hits(scene, cameras, view, settings, generator)
-        points = blend(descriptors, hits)
-        features.append(_fill(points, hits.count, environment, cameras, view, sizes))
-        counts.append(hits.count)
-        depths.append(hits.depth)
+    seen = rasterize_points(
+        Geometry(scene.position, scene.normal, scene.radius, scene.threshold),
+        descriptors,
+        pack_views(cameras, scene.origin),
+        Rules(*cameras.size, settings.layers, settings.alpha, settings.gamma, settings.ghosts),
+        _ghost_seed(settings, generator),
+    )
+    features = [
+        _fill(points, count, environment, cameras, view, sizes)
+        for view, (points, count) in enumerate(zip(seen.features, seen.count, strict=True))
+    ]
     return Frame(
         features=_split(torch.stack(features).transpose(1, 2), sizes),
-        hits=_split(torch.stack(counts)[:, None].int(), sizes),
-        depth=_split(torch.stack(depths)[:, None], sizes),
+        hits=_split(seen.count[:, None], sizes),
+        depth=_split(seen.depth[:, None], sizes),
     )
 
 
-def visible(scene: PointScene, cameras: Cameras, view: int, projection: Projection) -> torch.Tensor:
-    """Points [N] bool in front of the lens and not facing away (Eq. 5; zero normals are never culled)."""
-    eye = (cameras.centers[view] - scene.origin).to(scene.position)  # float64 difference, then float32
-    facing = (scene.normal * (scene.position - eye)).sum(1)
-    known = (scene.normal != 0).any(1)
-    return projection.inside & ((facing < 0) | ~known)
-
-
-@torch.no_grad()
-def _hits(
-    scene: PointScene, cameras: Cameras, view: int, settings: PointRasterSettings, generator: torch.Generator | None
-) -> Hits:
-    projection = cameras.project(view, scene.position, scene.origin)
-    keep = visible(scene, cameras, view, projection)
-    if settings.ghosts > 0:
-        keep &= (torch.rand(len(scene), generator=generator) >= settings.ghosts).to(keep.device)
-    return find_hits(
-        projection.pixels,
-        projection.depth,
-        scene.radius * projection.magnification,
-        scene.threshold,
-        keep,
-        cameras.size,
-        settings.layers,
-        settings.alpha,
-        settings.gamma,
-    )
+def _ghost_seed(settings: PointRasterSettings, generator: torch.Generator | None) -> torch.Tensor | None:
+    """What decides which points are ghosts, drawn on the CPU where there are any."""
+    return torch.randint(2**63 - 1, (), generator=generator) if settings.ghosts > 0 else None
 
 
 def _fill(
