@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -77,7 +78,7 @@ def test_no_block_is_left_out_by_mistake(name, seed, reference):
 def test_cases_show_something():
     """Else the comparisons would say nothing."""
     for name, case in CASES.items():
-        if case.points > 1 and case.eyes:
+        if case.points > 1 and case.eyes and case.size != (1, 1):
             assert int(rasterize_points(*arguments(case)).count.sum()) > 0, name
 
 
@@ -255,5 +256,8 @@ def test_a_forked_process_has_threads_of_its_own():
         expected = rasterize_points(*inputs).count
         child = os.fork()
         if child == 0:
-            os._exit(0 if torch.equal(rasterize_points(*inputs).count, expected) else 1)
+            signal.alarm(20)
+            found = rasterize_points(*inputs).count
+            torch.set_num_threads(1)  # PyTorch's own threads do not survive a fork
+            os._exit(0 if torch.equal(found, expected) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
