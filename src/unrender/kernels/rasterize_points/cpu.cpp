@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 
 #include "../threads.h"
@@ -164,20 +165,37 @@ void find_nearest(const Layout& layout, bool all_layers, Scratch& scratch) {
 }
 
 #if defined(__GNUC__)
-#define UNRENDER_RESTRICT __restrict__
+using Four = float __attribute__((vector_size(16)));
+constexpr int kFour = 4;
 #define UNRENDER_PREFETCH(address) __builtin_prefetch(address)
 #else
-#define UNRENDER_RESTRICT
+using Four = float;
+constexpr int kFour = 1;
 #define UNRENDER_PREFETCH(address) (void)(address)
 #endif
 
 // Rows of descriptors lie far apart; they are asked for this many points before they are needed.
 constexpr std::size_t kAhead = 32;
 
-// Adds the channels of a row; D = 0 where their number is only known at run time.
+// to = change(to, from), channel by channel, four at once where their number D is known to the compiler; D = 0 where not.
+template <int D, class Change>
+void for_channels(float* to, const float* from, int channels, const Change& change) {
+  if constexpr (D > 0 && D % kFour == 0) {
+    for (int channel = 0; channel < D; channel += kFour) {
+      Four old, value;
+      std::memcpy(&old, to + channel, sizeof(Four));
+      std::memcpy(&value, from + channel, sizeof(Four));
+      value = change(old, value);
+      std::memcpy(to + channel, &value, sizeof(Four));
+    }
+  } else {
+    for (int channel = 0; channel < (D ? D : channels); ++channel) to[channel] = change(to[channel], from[channel]);
+  }
+}
+
 template <int D>
-void add(float* UNRENDER_RESTRICT to, const float* UNRENDER_RESTRICT row, int channels) {
-  for (int channel = 0; channel < (D ? D : channels); ++channel) to[channel] += row[channel];
+void add(float* to, const float* from, int channels) {
+  for_channels<D>(to, from, channels, [](auto old, auto value) { return old + value; });
 }
 
 // Calls each(where the point's row begins, pixel in the tile) for every blended pair.
@@ -228,9 +246,8 @@ void draw_tile(const Layout& layout, int column, int row, const Settings& settin
     to.depth[offset + at] = scratch.nearest[from];
     to.count[offset + at] = count[from];
     const auto number = static_cast<float>(std::max(count[from], 1));
-    float* feature = to.features + (offset + at) * channels;
-    for (int channel = 0; channel < (D ? D : channels); ++channel)
-      feature[channel] = sum[from * channels + channel] / number;
+    for_channels<D>(to.features + (offset + at) * channels, sum + from * channels, channels,
+                    [number](auto, auto value) { return value / number; });
   });
 }
 
@@ -244,8 +261,11 @@ void pull_tile(const Layout& layout, int column, int row, const Settings& settin
     scratch.nearest[at] = to.depth[offset + from];
     const auto number = static_cast<float>(std::max(to.count[offset + from], 1));
     const float* pixel = from_view + static_cast<std::ptrdiff_t>(from) * to.step[1];
-    for (int channel = 0; channel < (D ? D : channels); ++channel)
-      gradient[at * channels + channel] = pixel[channel * to.step[2]] / number;
+    float* here = gradient + at * channels;
+    if (to.step[2] == 1)
+      for_channels<D>(here, pixel, channels, [number](auto, auto value) { return value / number; });
+    else
+      for (int channel = 0; channel < (D ? D : channels); ++channel) here[channel] = pixel[channel * to.step[2]] / number;
   });
   for_pairs(layout, scratch, settings.band, to.descriptors, channels, [&](std::size_t point, std::size_t at) {
     add<D>(to.descriptors + point, gradient + at * channels, channels);
