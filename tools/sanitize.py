@@ -40,7 +40,9 @@ def build(sanitizers: str) -> Path:
 def run_again(sanitizers: str, folder: Path) -> int:
     """Start this program anew with the sanitizer's library loaded first, as it must be; its exit status."""
     compiler = os.environ.get("CXX", "c++")
-    asked = subprocess.run([compiler, f"-print-file-name={RUNTIME[sanitizers]}"], capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        [compiler, f"-print-file-name={RUNTIME[sanitizers]}"], capture_output=True, text=True, check=True
+    )
     environment = {**os.environ, **OPTIONS, "LD_PRELOAD": asked.stdout.strip()}
     return subprocess.run([sys.executable, __file__, "--tests", str(folder)], env=environment, check=False).returncode
 

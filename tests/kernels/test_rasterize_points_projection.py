@@ -62,7 +62,12 @@ def test_ghosts_of_other_views_and_seeds_are_others():
     """Unrelated: a quarter of a quarter is left out of both, and neighbours are no more alike than strangers."""
     points = torch.arange(200_000)
     one = ghosts(7, 0, points, 0.25)
-    for other in (ghosts(7, 1, points, 0.25), ghosts(8, 0, points, 0.25), ghosts(7 + 2**40, 0, points, 0.25), one.roll(1)):
+    for other in (
+        ghosts(7, 1, points, 0.25),
+        ghosts(8, 0, points, 0.25),
+        ghosts(7 + 2**40, 0, points, 0.25),
+        one.roll(1),
+    ):
         assert float((one & other).double().mean()) == pytest.approx(1 / 16, abs=0.003)
 
 

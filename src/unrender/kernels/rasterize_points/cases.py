@@ -31,8 +31,9 @@ PARAMETERS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """``lens``: of ``PARAMETERS``; ``eyes``: how far from the middle of the cloud the cameras stand, one each; ``zoom``:
-    focal length relative to the lens's own; ``known``: share of points whose normal is known. The rest: see ``Rules``.
+    """``lens``: of ``PARAMETERS``; ``eyes``: how far from the middle of the cloud the cameras stand, one each;
+    ``zoom``: focal length relative to the lens's own; ``known``: share of points whose normal is known.
+    The rest: see ``Rules``.
     """
 
     lens: str = "PINHOLE"

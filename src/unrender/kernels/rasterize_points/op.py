@@ -9,7 +9,7 @@ Letters: N points, V views, L layers, P pixels of the whole pyramid (``reference
 from __future__ import annotations
 
 import threading
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -150,15 +150,14 @@ def _backward(gradient: torch.Tensor, count: torch.Tensor, depth: torch.Tensor, 
     into = _floats(module, (len(geometry[0]), gradient.shape[2]))
     module.clear(into, threads)
     if len(views):
-        _rasterizer(module, *geometry).backward(
-            views, gradient, count, depth, into, *arguments[6:], int(seed), threads
-        )
+        _rasterizer(module, *geometry).backward(views, gradient, count, depth, into, *arguments[6:], int(seed), threads)
     return into
 
 
 @_backward.register_fake
-def _(gradient: torch.Tensor, count: torch.Tensor, depth: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    return gradient.new_empty(arguments[0].shape[0], gradient.shape[2])
+def _(gradient: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    position = arguments[2]
+    return gradient.new_empty(position.shape[0], gradient.shape[2])
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:

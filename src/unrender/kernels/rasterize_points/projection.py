@@ -69,9 +69,7 @@ def _facing(position: torch.Tensor, normal: torch.Tensor, eye: torch.Tensor) -> 
     return (_dot(normal.unbind(-1), (position - eye).unbind(-1)) < 0) | (normal == 0).all(-1)
 
 
-def _distort(
-    coefficients: torch.Tensor, x: torch.Tensor, y: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _distort(coefficients: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Brown's model with k1, k2, p1, p2."""
     k1, k2, p1, p2 = coefficients
     s = x * x + y * y
@@ -108,9 +106,9 @@ _WORD = 0xFFFFFFFF  # PyTorch has no 32-bit unsigned arithmetic: words live in i
 
 
 def ghosts(seed: int, view: int, points: torch.Tensor, rate: float) -> torch.Tensor:
-    """Whether each of the points numbered ``points`` [K] int64 is left out of ``view`` (section IV-C of ADOP), [K] bool.
+    """Whether each of the points numbered ``points`` [K] int64 is left out of ``view`` (ADOP, section IV-C), [K] bool.
 
-    A hash of (seed, view, point) below ``rate``: any part of a view can be asked for, in any order, and nothing is kept.
+    A hash of (seed, view, point) below ``rate``: any part of a view can be asked for, and nothing is kept.
     """
     key = _mix(_mix(seed & _WORD ^ _mix(seed >> 32 & _WORD)) + view & _WORD)
     return _mix(_mix(points) + key & _WORD) < int(rate * 2**32)
