@@ -51,14 +51,12 @@ def run_tests(folder: Path) -> int:
     """The kernel tests, in this process, on the module in ``folder``."""
     import pytest
 
-    import unrender.kernels
-
     (file,) = folder.glob("_native*.so")
     spec = importlib.util.spec_from_file_location("unrender.kernels._native", file)
     if spec is None or spec.loader is None:
         raise ImportError(f"no module in {file}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = unrender.kernels._native = module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     tests = [str(ROOT / "tests" / "kernels" / name) for name in ("test_rasterize_points_op.py",)]
     return pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), "-k", LEFT_OUT, *tests])

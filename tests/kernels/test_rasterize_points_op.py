@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -47,15 +48,16 @@ def reference(monkeypatch):
     return run
 
 
-def arguments(case: Case, seed: int = 0):
+def arguments(case: Case, seed: int = 0) -> Any:
+    """What the op takes, as a tuple."""
     geometry, descriptors, cameras = case.make(seed)
     return geometry, descriptors, pack_views(cameras, ORIGIN), case.rules, SEED
 
 
 def assert_same(found: Pyramids, expected: Pyramids):
     """Hits to the bit, features to the rounding of a mean of float32."""
-    assert torch.equal(found.count, expected.count)
-    assert torch.equal(found.depth, expected.depth)
+    assert torch.equal(found.counts, expected.counts)
+    assert torch.equal(found.depths, expected.depths)
     torch.testing.assert_close(found.features, expected.features, rtol=2e-6, atol=2e-6)
 
 
@@ -79,13 +81,15 @@ def test_cases_show_something():
     """Else the comparisons would say nothing."""
     for name, case in CASES.items():
         if case.points > 1 and case.eyes and case.size != (1, 1):
-            assert int(rasterize_points(*arguments(case)).count.sum()) > 0, name
+            assert int(rasterize_points(*arguments(case)).counts.sum()) > 0, name
 
 
 @compiled
 @pytest.mark.parametrize("name", ["opencv", "all_drawn", "ghosts", "many_channels", "odd_channels"])
 def test_features_and_gradients_are_those_of_float64(name):
-    geometry, descriptors, views, rules, seed = arguments(CASES[name])
+    case = CASES[name]
+    geometry, descriptors, cameras = case.make()
+    views, rules, seed = pack_views(cameras, ORIGIN), case.rules, SEED
     found = rasterize_points(geometry, descriptors.requires_grad_(), views, rules, seed)
     weights = torch.randn(found.features.shape, generator=torch.Generator().manual_seed(9))
     (gradient,) = torch.autograd.grad(found.features, descriptors, weights)
@@ -134,10 +138,10 @@ def test_equals_a_plain_loop(lens):
         total = 0
         for (level, row, column), mean, number in loop(geometry, descriptors, cameras, view, case):
             at = first[level] + row * -(-18 // 2**level) + column
-            assert int(found.count[view, at]) == number
+            assert int(found.counts[view, at]) == number
             torch.testing.assert_close(found.features[view, at].double(), mean, rtol=1e-6, atol=1e-6)
             total += number
-        assert int(found.count[view].sum()) == total
+        assert int(found.counts[view].sum()) == total
 
 
 @compiled
@@ -180,7 +184,7 @@ def test_points_that_are_not_finite_are_not_seen(reference):
     broken = geometry._replace(position=position)
     assert_same(rasterize_points(broken, *rest), reference(broken, *rest))
     nowhere = geometry._replace(position=torch.full_like(position, torch.nan))
-    assert int(rasterize_points(nowhere, *rest).count.sum()) == 0
+    assert int(rasterize_points(nowhere, *rest).counts.sum()) == 0
 
 
 @compiled
@@ -203,7 +207,7 @@ def test_points_that_moved_are_seen_where_they_are(reference):
     before = rasterize_points(geometry, descriptors, views, rules, seed)
     geometry.position.mul_(0.9)
     moved = rasterize_points(geometry, descriptors, views, rules, seed)
-    assert not torch.equal(before.count, moved.count)
+    assert not torch.equal(before.counts, moved.counts)
     assert_same(moved, reference(geometry, descriptors, views, rules, seed))
     for number in range(5):  # other tensors, perhaps in the same memory
         other = arguments(CASES["pinhole"], seed=number)
@@ -253,11 +257,11 @@ def test_float64_goes_to_the_reference():
 def test_a_forked_process_has_threads_of_its_own():
     inputs = arguments(CASES["large"])
     with threads(2):
-        expected = rasterize_points(*inputs).count
+        expected = rasterize_points(*inputs).counts
         child = os.fork()
         if child == 0:
             signal.alarm(20)
-            found = rasterize_points(*inputs).count
+            found = rasterize_points(*inputs).counts
             torch.set_num_threads(1)  # PyTorch's own threads do not survive a fork
             os._exit(0 if torch.equal(found, expected) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

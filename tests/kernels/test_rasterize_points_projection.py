@@ -9,6 +9,7 @@ import torch
 
 from unrender.errors import CaptureError
 from unrender.kernels.rasterize_points.cases import CASES, PARAMETERS
+from unrender.kernels.rasterize_points.op import Geometry
 from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.views import FIELDS, pack_views
 
@@ -20,7 +21,7 @@ def test_projects_as_the_cameras_do(lens):
     geometry, _, cameras = CASES[lens].make()
     rows = pack_views(cameras, ORIGIN)
     assert rows.shape == (len(cameras), sum(FIELDS.values()))
-    double = [tensor.double() for tensor in geometry]
+    double = Geometry(*(tensor.double() for tensor in geometry))
     for view in range(len(cameras)):
         expected = cameras.project(view, double[0], ORIGIN)
         eye = cameras.centers[view] - ORIGIN
@@ -37,7 +38,8 @@ def test_projects_as_the_cameras_do(lens):
 def test_float32_is_near_float64():
     geometry, _, cameras = CASES["opencv"].make()
     (row, *_) = pack_views(cameras, ORIGIN)
-    single, double = project(*geometry, row), project(*(tensor.double() for tensor in geometry), row)
+    double = project(*Geometry(*(tensor.double() for tensor in geometry)), row)
+    single = project(*geometry, row)
     here = single.keep & double.keep
     torch.testing.assert_close(single.pixels[here], double.pixels[here].float(), rtol=1e-5, atol=1e-3)
 
@@ -49,7 +51,7 @@ def test_a_lens_that_kernels_do_not_know_is_named():
 
     _, _, cameras = CASES["pinhole"].make()
     with pytest.raises(CaptureError, match="OTHER"):
-        pack_views(replace(cameras, lenses=(Other(),)), ORIGIN)  # pyright: ignore[reportArgumentType]
+        pack_views(replace(cameras, lenses=(Other(),)), ORIGIN)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.25, 0.9])

@@ -51,13 +51,13 @@ class Rules:
 
 
 class Pyramids(NamedTuple):
-    """``features`` [V, P, D] mean descriptors, zero where no point is; ``count`` [V, P] int32 blended points;
-    ``depth`` [V, P] float32 of the nearest point, +inf where none is.
+    """``features`` [V, P, D] mean descriptors, zero where no point is; ``counts`` [V, P] int32 blended points;
+    ``depths`` [V, P] float32 of the nearest point, +inf where none is.
     """
 
     features: torch.Tensor
-    count: torch.Tensor
-    depth: torch.Tensor
+    counts: torch.Tensor
+    depths: torch.Tensor
 
 
 def rasterize_points(
@@ -83,9 +83,10 @@ def _reference(
 ) -> Pyramids:
     """The same in PyTorch, view by view."""
     size = (rules.height, rules.width)
+    fixed = Geometry(*(tensor.detach() for tensor in geometry))
     drawn = []
     for number, view in enumerate(views):
-        seen = project(*(tensor.detach() for tensor in geometry), view)
+        seen = project(*fixed, view)
         keep = seen.keep
         if rules.ghosts > 0:
             points = torch.arange(len(keep), device=keep.device)

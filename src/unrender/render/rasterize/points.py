@@ -44,12 +44,12 @@ def rasterize(
     )
     features = [
         _fill(points, count, environment, cameras, view, sizes)
-        for view, (points, count) in enumerate(zip(seen.features, seen.count, strict=True))
+        for view, (points, count) in enumerate(zip(seen.features, seen.counts, strict=True))
     ]
     return Frame(
         features=_split(torch.stack(features).transpose(1, 2), sizes),
-        hits=_split(seen.count[:, None], sizes),
-        depth=_split(seen.depth[:, None], sizes),
+        hits=_split(seen.counts[:, None], sizes),
+        depth=_split(seen.depths[:, None], sizes),
     )
 
 
