@@ -99,6 +99,14 @@ void backward(Rasterizer& self, const ViewRows& rows, nb::ndarray<const float, n
   self.backward(views.data(), views.size(), settings, static_cast<int>(channels), tensors, threads);
 }
 
+std::size_t draw_nothing(Rasterizer& self, const ViewRows& rows, int height, int width, int layers, double alpha,
+                         double gamma, double ghosts, std::int64_t seed, int threads) {
+  const auto views = read_views(rows);
+  const Settings settings = make_settings(height, width, layers, alpha, gamma, ghosts, seed);
+  nb::gil_scoped_release free;
+  return self.draw_nothing(views.data(), views.size(), settings, threads);
+}
+
 template <class Scalar>
 nb::ndarray<nb::pytorch, Scalar> buffer(const std::vector<std::size_t>& shape) {
   std::size_t number = 1;
@@ -133,6 +141,8 @@ NB_MODULE(_native, m) {
       .def("backward", &backward, nb::arg("views"), nb::arg("gradient"), nb::arg("count"), nb::arg("depth"),
            nb::arg("descriptors"), nb::arg("height"), nb::arg("width"), nb::arg("layers"), nb::arg("alpha"),
            nb::arg("gamma"), nb::arg("ghosts"), nb::arg("seed"), nb::arg("threads"))
+      .def("draw_nothing", &draw_nothing, nb::arg("views"), nb::arg("height"), nb::arg("width"), nb::arg("layers"),
+           nb::arg("alpha"), nb::arg("gamma"), nb::arg("ghosts"), nb::arg("seed"), nb::arg("threads"))
       .def_prop_ro("points", [](const Rasterizer& self) { return self.blocks().points(); })
       .def_prop_ro("blocks", [](const Rasterizer& self) { return self.blocks().blocks(); })
       .def_prop_ro("bytes", [](const Rasterizer& self) { return self.blocks().bytes(); });

@@ -55,14 +55,14 @@ void Pool::run(std::size_t tasks, int threads, const Work& work) {
     tasks_ = tasks;
     next_ = 0;
     error_ = nullptr;
-    wanted_ = busy_ = helpers;
+    wanted_ = helpers;
     ++call_;
   }
   wake_.notify_all();
   take_tasks(0);
   std::unique_lock<std::mutex> lock(mutex_);
+  wanted_ = 0;  // who has not woken up by now is not waited for
   done_.wait(lock, [this] { return busy_ == 0; });
-  work_ = nullptr;
   if (error_) std::rethrow_exception(error_);
 }
 
@@ -78,9 +78,10 @@ void Pool::wait_for_work(int worker) {
   while (true) {
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || (call_ != seen && worker <= wanted_ && work_ != nullptr); });
+      wake_.wait(lock, [&] { return stop_ || (call_ != seen && worker <= wanted_); });
       if (stop_) return;
       seen = call_;
+      ++busy_;
     }
     take_tasks(worker);
     std::lock_guard<std::mutex> lock(mutex_);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -370,6 +371,24 @@ void Rasterizer::backward(const View* views, std::size_t count, const Settings& 
       });
     });
   }
+}
+
+std::size_t Rasterizer::draw_nothing(const View* views, std::size_t count, const Settings& settings, int threads) {
+  std::lock_guard<std::mutex> lock(one_call_);
+  const Layout layout(settings, tile_edge(settings, 4));
+  make_room(scratch_, threads, 0, 0);
+  plans_.resize(std::max<std::size_t>(plans_.size(), 1));
+  const int columns = (settings.width + layout.edge - 1) / layout.edge;
+  std::atomic<std::size_t> points = 0;
+  for (std::size_t view = 0; view < count; ++view) {
+    plans_[0].window.tile = layout.edge;
+    prepare(views[view], view, settings, threads, plans_[0]);
+    Pool::shared().run(plans_[0].begin.size() - 2, threads, [&](std::size_t tile, int worker) {
+      collect(blocks_, plans_[0], tile, int(tile) % columns, int(tile) / columns, settings, scratch_[worker]);
+      points += scratch_[worker].points;
+    });
+  }
+  return points;
 }
 
 }  // namespace unrender

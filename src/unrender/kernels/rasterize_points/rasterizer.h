@@ -83,6 +83,8 @@ class Rasterizer {
                int threads);
   void backward(const View* views, std::size_t count, const Settings& settings, int channels, const Backward& tensors,
                 int threads);
+  // Projects and nothing more: how many points are drawn, over all views.
+  std::size_t draw_nothing(const View* views, std::size_t count, const Settings& settings, int threads);
 
   const PointBlocks& blocks() const { return blocks_; }
   std::size_t scene_points() const { return scene_points_; }  // N, those left out included
