@@ -15,7 +15,7 @@ import torch
 from unrender.cameras.camera import Cameras
 from unrender.kernels.loader import native
 from unrender.kernels.rasterize_points.cases import CASES, Case
-from unrender.kernels.rasterize_points.op import Geometry, Pyramids, rasterize_points
+from unrender.kernels.rasterize_points.op import Geometry, Pyramids, _kept, rasterize_points
 from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.reference import blend, find_hits
 from unrender.kernels.rasterize_points.views import pack_views
@@ -218,6 +218,22 @@ def test_points_that_moved_are_seen_where_they_are(reference):
         rasterize_points(*unversioned)
         unversioned[0].position.mul_(0.9)
         assert_same(rasterize_points(*unversioned), reference(*unversioned))
+
+
+@compiled
+def test_columns_of_a_table_will_do(reference):
+    """Tensors need not be contiguous, and are not sorted anew at every call for that."""
+    geometry, descriptors, views, rules, seed = arguments(CASES["pinhole"])
+    table = torch.cat([geometry.position, geometry.normal, geometry.radius[:, None], geometry.threshold[:, None]], 1)
+    columns = Geometry(table[:, :3], table[:, 3:6], table[:, 6], table[:, 7])
+    wide = torch.cat([descriptors, descriptors], 1)[:, ::2]
+    assert_same(
+        rasterize_points(columns, wide, views.T.contiguous().T, rules, seed),
+        reference(geometry, wide, views, rules, seed),
+    )
+    kept = _kept[next(reversed(_kept))]
+    rasterize_points(columns, wide, views, rules, seed)
+    assert _kept[next(reversed(_kept))] is kept
 
 
 @compiled

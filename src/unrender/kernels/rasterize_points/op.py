@@ -119,14 +119,21 @@ _POINTS = "Tensor position, Tensor normal, Tensor radius, Tensor threshold"
     schema=f"({_POINTS}, Tensor descriptors, Tensor views, Tensor seed, {_RULES}) -> (Tensor, Tensor, Tensor)",
 )
 def _forward(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    *geometry, descriptors, views, seed = (t.detach().contiguous() for t in arguments[:7])
+    *geometry, descriptors, views, seed = (t.detach() for t in arguments[:7])
     module = _module()
     shape = (len(views), _pixels(*arguments[7:10]))
     features = _floats(module, (*shape, descriptors.shape[1]))
     count, depth = _ints(module, shape), _floats(module, shape)
     if len(views):
         _rasterizer(module, *geometry).forward(
-            views, descriptors, features, count, depth, *arguments[7:], int(seed), torch.get_num_threads()
+            views.contiguous(),
+            descriptors.contiguous(),
+            features,
+            count,
+            depth,
+            *arguments[7:],
+            int(seed),
+            torch.get_num_threads(),
         )
     return features, count, depth
 
@@ -146,7 +153,7 @@ def _(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     schema=f"(Tensor gradient, Tensor count, Tensor depth, {_POINTS}, Tensor views, Tensor seed, {_RULES}) -> Tensor",
 )
 def _backward(gradient: torch.Tensor, count: torch.Tensor, depth: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    *geometry, views, seed = (t.detach().contiguous() for t in arguments[:6])
+    *geometry, views, seed = (t.detach() for t in arguments[:6])
     module, threads = _module(), torch.get_num_threads()
     into = _floats(module, (len(geometry[0]), gradient.shape[2]))
     module.clear(into, threads)
@@ -229,7 +236,7 @@ _kept_lock = threading.Lock()
 def _rasterizer(module: ModuleType, *geometry: torch.Tensor) -> Any:
     """The cloud of ``geometry``, sorted; kept for the next call."""
     if any(tensor.is_inference() for tensor in geometry):  # they do not say when they change
-        return module.Rasterizer(*geometry, torch.get_num_threads())
+        return _sort(module, geometry)
     key = tuple(_Identity.of(tensor) for tensor in geometry)
     with _kept_lock:
         for old in [old for old in _kept if any(part.storage.expired() for part in old)]:
@@ -237,6 +244,10 @@ def _rasterizer(module: ModuleType, *geometry: torch.Tensor) -> Any:
         if key not in _kept:
             while len(_kept) >= _MOST_KEPT:
                 del _kept[next(iter(_kept))]
-            _kept[key] = module.Rasterizer(*geometry, torch.get_num_threads())
+            _kept[key] = _sort(module, geometry)
         _kept[key] = _kept.pop(key)  # the last is the one used last
         return _kept[key]
+
+
+def _sort(module: ModuleType, geometry: tuple[torch.Tensor, ...]) -> Any:
+    return module.Rasterizer(*(tensor.contiguous() for tensor in geometry), torch.get_num_threads())
