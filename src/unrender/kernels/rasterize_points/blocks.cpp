@@ -202,6 +202,7 @@ void PointBlocks::measure(std::size_t block) {
     diagonal += double(made.half[axis]) * made.half[axis];
   }
   made.radius = static_cast<float>(std::sqrt(diagonal) * (1 + 1e-6));
+  for (std::uint32_t i = 0; i < kBlock / kStep; ++i) made.reach[i] = first + i * kStep < last ? reach[first + i * kStep] : 0;
   measure_normals(block, made);
 }
 
@@ -278,10 +279,11 @@ Footprint PointBlocks::footprint(std::size_t number, const Window& window) const
   seen.look_at_normals = !all_face;
   std::uint32_t count = size(number);
   if (window.gamma > 0) {
+    // In whole steps: which of the last points are drawn is decided point by point.
     const double most = window.gamma * most_magnification(lens, s.high, box[2].low);
-    const float* first = reach.data() + begin(number);
-    count = static_cast<std::uint32_t>(
-        std::partition_point(first, first + count, [most](float far) { return far * most > 1; }) - first);
+    const auto steps = std::count_if(std::begin(block.reach), std::end(block.reach),
+                                     [most](float far) { return far * most > 1; });
+    count = std::min(count, static_cast<std::uint32_t>(steps) * kStep);
   }
   seen.count = static_cast<std::uint16_t>(count);
   return seen;

@@ -13,6 +13,7 @@
 namespace unrender {
 
 constexpr std::uint32_t kBlock = 256;
+constexpr std::uint32_t kStep = 16;
 
 // What a block's normals allow: all zero (everybody sees the points), within a cone, or unknown.
 enum class Normals : std::uint8_t { zero, cone, mixed };
@@ -22,9 +23,10 @@ struct Block {
   float radius;              // of a sphere around `center`
   float axis[3], spread[2];  // normals lie within an angle of (cos, sin) = spread around the axis
   Normals normals;
+  float reach[kBlock / kStep];  // of every kStep-th point, falling; 0 where there is none
 };
 
-// Where a block may be seen: tiles [left, right) x [top, bottom), the first `count` of its points. count 0: nowhere.
+// Where a block may be seen: tiles [left, right) x [top, bottom), at most the first `count` of its points. 0: nowhere.
 struct Footprint {
   std::uint16_t left = 0, right = 0, top = 0, bottom = 0;
   std::uint16_t count = 0;
@@ -38,7 +40,7 @@ struct Window {
   float gamma;
 };
 
-// The geometry of a scene, sorted. 32 bytes per point and about 60 per block.
+// The geometry of a scene, sorted: about 32.5 bytes per point.
 class PointBlocks {
  public:
   // position, normal [N, 3], radius, threshold [N]. Points that are not finite are left out: no view draws them.
