@@ -4,7 +4,8 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <cstdint>
 #include <cstring>
 #include <stdexcept>
 #include <vector>

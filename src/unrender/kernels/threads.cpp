@@ -42,8 +42,8 @@ Pool::~Pool() {
 }
 
 void Pool::run(std::size_t tasks, int threads, const Work& work) {
-  const int helpers = static_cast<int>(std::min<std::size_t>(std::max(threads, 1), std::max<std::size_t>(tasks, 1))) - 1;
-  if (helpers == 0) {
+  const int helpers = static_cast<int>(std::min<std::size_t>(std::max(threads, 1), tasks)) - 1;
+  if (helpers <= 0) {
     for (std::size_t task = 0; task < tasks; ++task) work(task, 0);
     return;
   }

@@ -94,7 +94,8 @@ std::array<Interval, 3> box_in_camera(const Block& block, const View& view) {
   return box;
 }
 
-// Tiles [first, last) of an interval on the plane at focal length 1, widened by rounding; false where it misses the image.
+// Tiles [first, last) of an interval on the plane at focal length 1, widened by rounding; false where it misses the
+// image.
 bool pixels(double focal, Interval at, double center, int size, int tile, std::uint16_t& first, std::uint16_t& last) {
   at = center + focal * at;
   const double slack = 0.01 + 1e-5 * (std::max(std::abs(at.low), std::abs(at.high)) + std::abs(center));
@@ -202,7 +203,7 @@ void PointBlocks::measure(std::size_t block) {
     diagonal += double(made.half[axis]) * made.half[axis];
   }
   made.radius = static_cast<float>(std::sqrt(diagonal) * (1 + 1e-6));
-  for (std::uint32_t i = 0; i < kBlock / kStep; ++i) made.reach[i] = first + i * kStep < last ? reach[first + i * kStep] : 0;
+  for (std::uint32_t i = 0, at = first; i < kBlock / kStep; ++i, at += kStep) made.reach[i] = at < last ? reach[at] : 0;
   measure_normals(block, made);
 }
 
@@ -224,7 +225,8 @@ void PointBlocks::measure_normals(std::size_t block, Block& made) const {
   double least = 1;
   for (std::uint32_t i = first; i < last; ++i) {
     const double norm = std::hypot(double(nx[i]), double(ny[i]), double(nz[i]));
-    least = std::min(least, (nx[i] * double(made.axis[0]) + ny[i] * double(made.axis[1]) + nz[i] * double(made.axis[2])) / norm);
+    const double along = nx[i] * double(made.axis[0]) + ny[i] * double(made.axis[1]) + nz[i] * double(made.axis[2]);
+    least = std::min(least, along / norm);
   }
   least -= 1e-6;  // the axis is rounded
   if (least <= 0) return;

@@ -77,13 +77,13 @@ struct Projected {
 };
 
 // Simple loops over a block that stays in the first cache; each of them vectorises.
-void project(const PointBlocks& blocks, const Plan& plan, const Plan::Entry& entry, int column, int row,
+void project(const PointBlocks& blocks, const Plan& plan, const Plan::Entry& entry, std::size_t tile,
              const Settings& settings, Projected& to) {
   const View view = plan.window.view;
   const std::uint32_t first = blocks.begin(entry.block);
   const int count = entry.count, layers = settings.layers;
   const float *px = blocks.px.data() + first, *py = blocks.py.data() + first, *pz = blocks.pz.data() + first;
-  const std::int32_t edge = plan.window.tile, left = column * edge, top = row * edge;
+  const std::int32_t edge = plan.window.tile, left = plan.column(tile) * edge, top = plan.row(tile) * edge;
   const auto width = static_cast<float>(settings.width), height = static_cast<float>(settings.height);
   for (int i = 0; i < count; ++i) {
     const Seen seen = see(view, px[i], py[i], pz[i]);
@@ -121,13 +121,13 @@ void project(const PointBlocks& blocks, const Plan& plan, const Plan::Entry& ent
 }
 
 // The points of a tile that are drawn in any layer, in the order of the blocks.
-void collect(const PointBlocks& blocks, const Plan& plan, std::size_t tile, int column, int row,
-             const Settings& settings, Scratch& scratch) {
+void collect(const PointBlocks& blocks, const Plan& plan, std::size_t tile, const Settings& settings,
+             Scratch& scratch) {
   Projected seen;
   std::size_t points = 0;
   for (std::size_t at = plan.begin[tile]; at < plan.begin[tile + 1]; ++at) {
     const Plan::Entry& entry = plan.entries[at];
-    project(blocks, plan, entry, column, row, settings, seen);
+    project(blocks, plan, entry, tile, settings, seen);
     if (scratch.where.size() < points + kBlock) {
       const std::size_t room = 2 * points + kBlock;
       scratch.where.resize(room), scratch.index.resize(room), scratch.depth.resize(room);
@@ -178,7 +178,7 @@ constexpr int kFour = 1;
 // Rows of descriptors lie far apart; they are asked for this many points before they are needed.
 constexpr std::size_t kAhead = 32;
 
-// to = change(to, from), channel by channel, four at once where their number D is known to the compiler; D = 0 where not.
+// to = change(to, from), channel by channel; four at once where the compiler knows their number D, which is 0 elsewhere.
 template <int D, class Change>
 void for_channels(float* to, const float* from, int channels, const Change& change) {
   if constexpr (D > 0 && D % kFour == 0) {
@@ -266,7 +266,7 @@ void pull_tile(const Layout& layout, int column, int row, const Settings& settin
     if (to.step[2] == 1)
       for_channels<D>(here, pixel, channels, [number](auto, auto value) { return value / number; });
     else
-      for (int channel = 0; channel < (D ? D : channels); ++channel) here[channel] = pixel[channel * to.step[2]] / number;
+      for (int channel = 0; channel < channels; ++channel) here[channel] = pixel[channel * to.step[2]] / number;
   });
   for_pairs(layout, scratch, settings.band, to.descriptors, channels, [&](std::size_t point, std::size_t at) {
     add<D>(to.descriptors + point, gradient + at * channels, channels);
@@ -297,9 +297,9 @@ void make_room(std::vector<Scratch>& scratch, int threads, std::size_t pixels, i
 }  // namespace
 
 // Which blocks each tile of a view must look at.
-void Rasterizer::prepare(const View& view, std::size_t number, const Settings& settings, int threads, Plan& plan) {
+void Rasterizer::prepare(const View& view, std::size_t number, const Settings& settings, int edge, int threads,
+                         Plan& plan) {
   constexpr std::size_t kRun = 512;  // blocks per task
-  const int edge = plan.window.tile;
   plan.window = {view, settings.height, settings.width, edge, settings.gamma};
   plan.ghost_key = ghost_key(settings.seed, static_cast<unsigned>(number));
   footprints_.resize(blocks_.blocks());
@@ -308,6 +308,7 @@ void Rasterizer::prepare(const View& view, std::size_t number, const Settings& s
       footprints_[block] = blocks_.footprint(block, plan.window);
   });
   const std::size_t columns = (settings.width + edge - 1) / edge, rows = (settings.height + edge - 1) / edge;
+  plan.columns = static_cast<int>(columns);
   const auto for_tiles = [&](const auto& each) {
     for (std::size_t block = 0; block < footprints_.size(); ++block) {
       const Footprint& seen = footprints_[block];
@@ -333,20 +334,17 @@ void Rasterizer::forward(const View* views, std::size_t count, const Settings& s
   const Layout layout(settings, tile_edge(settings, channels));
   make_room(scratch_, threads, layout.local[layout.layers], channels);
   plans_.resize(std::max(plans_.size(), count));
-  for (std::size_t view = 0; view < count; ++view) {
-    plans_[view].window.tile = layout.edge;
-    prepare(views[view], view, settings, threads, plans_[view]);
-  }
-  const int columns = (settings.width + layout.edge - 1) / layout.edge;
-  const std::size_t tiles = plans_[0].begin.size() - 2;
+  for (std::size_t view = 0; view < count; ++view)
+    prepare(views[view], view, settings, layout.edge, threads, plans_[view]);
+  const std::size_t tiles = plans_[0].tiles();
   with_channels(channels, [&]<int D>() {
     Pool::shared().run(count * tiles, threads, [&](std::size_t task, int worker) {
       const std::size_t view = task / tiles, tile = task % tiles;
-      const int column = int(tile) % columns, row = int(tile) / columns;
+      const Plan& plan = plans_[view];
       Scratch& scratch = scratch_[worker];
-      collect(blocks_, plans_[view], tile, column, row, settings, scratch);
+      collect(blocks_, plan, tile, settings, scratch);
       find_nearest(layout, !(settings.gamma > 0), scratch);
-      draw_tile<D>(layout, column, row, settings, channels, scratch, tensors, view);
+      draw_tile<D>(layout, plan.column(tile), plan.row(tile), settings, channels, scratch, tensors, view);
     });
   });
 }
@@ -357,17 +355,16 @@ void Rasterizer::backward(const View* views, std::size_t count, const Settings& 
   const Layout layout(settings, tile_edge(settings, channels));
   make_room(scratch_, threads, layout.local[layout.layers], channels);
   plans_.resize(std::max<std::size_t>(plans_.size(), 1));
-  const int columns = (settings.width + layout.edge - 1) / layout.edge;
+  Plan& plan = plans_[0];
   // One view after the other: within a view a point lies in one tile, and no two threads add to one row.
   for (std::size_t view = 0; view < count; ++view) {
-    plans_[0].window.tile = layout.edge;
-    prepare(views[view], view, settings, threads, plans_[0]);
+    prepare(views[view], view, settings, layout.edge, threads, plan);
     with_channels(channels, [&]<int D>() {
-      Pool::shared().run(plans_[0].begin.size() - 2, threads, [&](std::size_t tile, int worker) {
-        const int column = int(tile) % columns, row = int(tile) / columns;
+      Pool::shared().run(plan.tiles(), threads, [&](std::size_t tile, int worker) {
         Scratch& scratch = scratch_[worker];
-        collect(blocks_, plans_[0], tile, column, row, settings, scratch);
-        if (scratch.points > 0) pull_tile<D>(layout, column, row, settings, channels, scratch, tensors, view);
+        collect(blocks_, plan, tile, settings, scratch);
+        if (scratch.points == 0) return;
+        pull_tile<D>(layout, plan.column(tile), plan.row(tile), settings, channels, scratch, tensors, view);
       });
     });
   }
@@ -378,13 +375,12 @@ std::size_t Rasterizer::draw_nothing(const View* views, std::size_t count, const
   const Layout layout(settings, tile_edge(settings, 4));
   make_room(scratch_, threads, 0, 0);
   plans_.resize(std::max<std::size_t>(plans_.size(), 1));
-  const int columns = (settings.width + layout.edge - 1) / layout.edge;
+  Plan& plan = plans_[0];
   std::atomic<std::size_t> points = 0;
   for (std::size_t view = 0; view < count; ++view) {
-    plans_[0].window.tile = layout.edge;
-    prepare(views[view], view, settings, threads, plans_[0]);
-    Pool::shared().run(plans_[0].begin.size() - 2, threads, [&](std::size_t tile, int worker) {
-      collect(blocks_, plans_[0], tile, int(tile) % columns, int(tile) / columns, settings, scratch_[worker]);
+    prepare(views[view], view, settings, layout.edge, threads, plan);
+    Pool::shared().run(plan.tiles(), threads, [&](std::size_t tile, int worker) {
+      collect(blocks_, plan, tile, settings, scratch_[worker]);
       points += scratch_[worker].points;
     });
   }

@@ -47,8 +47,8 @@ UNRENDER_HD bool is_facing(const View& view, float px, float py, float pz, float
   return bool(int(facing < 0) | unknown);
 }
 
-// Stochastic discarding (Eq. 12): whether a point is drawn in layer `level`. `size` is gamma times its reach (its radius
-// over sqrt(1 - beta)) in fine pixels. What is drawn in a layer is drawn in all finer ones.
+// Stochastic discarding (Eq. 12): whether a point is drawn in layer `level`. `size` is gamma times its reach (its
+// radius over sqrt(1 - beta)) in fine pixels. What is drawn in a layer is drawn in all finer ones.
 UNRENDER_HD bool is_drawn(float size, int level) { return size > float(1 << level); }
 
 // A stateless random number per (key, point): a ghost where it is below rate * 2^32.

@@ -68,9 +68,14 @@ struct Plan {
     bool look_at_normals;
   };
   Window window;
+  int columns;
   std::uint32_t ghost_key;
-  std::vector<std::size_t> begin;  // per tile, and the end
   std::vector<Entry> entries;
+  std::vector<std::size_t> begin;  // per tile, and the end twice
+
+  std::size_t tiles() const { return begin.size() - 2; }
+  int column(std::size_t tile) const { return static_cast<int>(tile) % columns; }
+  int row(std::size_t tile) const { return static_cast<int>(tile) / columns; }
 };
 
 class Rasterizer {
@@ -90,7 +95,7 @@ class Rasterizer {
   std::size_t scene_points() const { return scene_points_; }  // N, those left out included
 
  private:
-  void prepare(const View& view, std::size_t number, const Settings& settings, int threads, Plan& plan);
+  void prepare(const View& view, std::size_t number, const Settings& settings, int edge, int threads, Plan& plan);
 
   PointBlocks blocks_;
   std::size_t scene_points_;
