@@ -11,10 +11,10 @@ READY := $(VENV)/ready
 export TORCH_PIP_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format clean
+.PHONY: help demo test soak sanitize lint format clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## Fit a synthetic room, score it and leave pictures, in a few minutes
 	$(VENV)/bin/unrender demo
@@ -27,6 +27,11 @@ test: $(READY) ## Run all tests
 soak: $(READY) ## Fit, kill, resume and render for HOURS=2, and write benchmarks/results/soak.md
 	$(VENV)/bin/python benchmarks/soak.py --hours $(HOURS) --folder build/soak \
 		--json build/soak.json --markdown benchmarks/results/soak.md
+
+sanitize: $(READY) ## Run the kernel tests under sanitizers: memory, undefined behaviour, data races (minutes)
+	$(IN) pip install --quiet cmake ninja nanobind
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python tools/sanitize.py address,undefined
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python tools/sanitize.py thread
 
 lint: $(READY) ## Check style, format and types
 	$(IN) ruff check
@@ -41,7 +46,8 @@ clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints.txt tools/make_environment.py
+# The compiled kernels are part of the environment: it is made again when they change.
+$(READY): pyproject.toml constraints.txt tools/make_environment.py CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.h')
 	@command -v $(PYTHON) >/dev/null || { echo "unrender: no $(PYTHON) here; name a Python 3.10 or newer: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) tools/make_environment.py $(VENV)
 	@touch $@

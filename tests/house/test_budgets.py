@@ -12,6 +12,8 @@ from pathlib import Path
 SOURCE_LINES = 400
 TEST_LINES = 500
 FILE_LINES = {**dict.fromkeys(("src", "tools", "examples", "benchmarks"), SOURCE_LINES), "tests": TEST_LINES}
+NATIVE_LINES = 600
+NATIVE = {".cpp", ".cu", ".h"}
 FUNCTION_LINES = 40
 PARAMETERS = 10
 
@@ -55,6 +57,15 @@ def function_offences(place: str, text: str) -> Iterator[tuple[str, str]]:
             yield f"{place}:{name}", f"{place}:{function.lineno}: {name} takes {count} parameters, at most {PARAMETERS}"
 
 
+def native_offences(root: Path) -> Iterator[tuple[str, str]]:
+    """The same of C++ and CUDA files, whose functions are not looked at."""
+    for file in sorted(file for file in (root / "src").rglob("*") if file.suffix in NATIVE):
+        lines = len(file.read_text("utf-8").splitlines())
+        if lines > NATIVE_LINES:
+            place = file.relative_to(root).as_posix()
+            yield place, f"{place} has {lines} lines, at most {NATIVE_LINES}"
+
+
 def offences(root: Path, exceptions: dict[str, str]) -> list[str]:
     """One line for everything under ``root`` beyond its budget, and for every exception that is not needed."""
     found = []
@@ -65,6 +76,7 @@ def offences(root: Path, exceptions: dict[str, str]) -> list[str]:
             if lines > most:
                 found.append((place, f"{place} has {lines} lines, at most {most}"))
             found.extend(function_offences(place, text))
+    found.extend(native_offences(root))
     keys = {key for key, _ in found}
     needless = [f"{key} needs no exception" for key in exceptions if key not in keys]
     return [line for key, line in found if key not in exceptions] + needless
@@ -86,6 +98,8 @@ def bad_tree(root: Path) -> Path:
     (root / "src" / "long.py").write_text("x = 0\n" * (SOURCE_LINES + 1))
     (root / "src" / "full.py").write_text("x = 0\n" * SOURCE_LINES)
     (root / "tests" / "test_long.py").write_text("x = 0\n" * (TEST_LINES + 1))
+    (root / "src" / "long.h").write_text("\n" * (NATIVE_LINES + 1))
+    (root / "src" / "full.cpp").write_text("\n" * NATIVE_LINES)
     letters = ", ".join("abcdefghijk")
     (root / "src" / "calls.py").write_text(
         "class Kettle:\n"
@@ -106,6 +120,7 @@ def test_the_check_finds_every_kind_of_offence(tmp_path: Path):
         "src/calls.py:5: endless has 41 lines, at most 40",
         "src/long.py has 401 lines, at most 400",
         "tests/test_long.py has 501 lines, at most 500",
+        "src/long.h has 601 lines, at most 600",
     ]
 
 
@@ -114,5 +129,6 @@ def test_an_exception_excuses_one_offender_and_must_be_needed(tmp_path: Path):
     assert offences(bad_tree(tmp_path), excused) == [
         "src/calls.py:3: Kettle.pour takes 11 parameters, at most 10",
         "tests/test_long.py has 501 lines, at most 500",
+        "src/long.h has 601 lines, at most 600",
         "src/gone.py needs no exception",
     ]

@@ -44,7 +44,7 @@ from unrender.kernels.rasterize_points.reference import (
     pyramid_offsets,
 )
 
-__all__ = ["Movers", "Moves", "layers_drawn", "let_move", "near_image", "spatial_gradient"]
+__all__ = ["Movers", "Moves", "Shown", "layers_drawn", "let_move", "near_image", "spatial_gradient"]
 
 Moves = Literal["together", "alone", "replace"]
 """What a point's move is compared with: its whole surface moves, it alone does (Eq. 11), or depth is not looked at."""
@@ -53,6 +53,14 @@ _CHUNK = 1 << 18
 """Points looked at together: bounds the memory that the backward pass takes beyond its result."""
 _AXES = (0, 1)
 _SIGNS = (1, -1)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a pyramid's pixels show: ``count`` [P] blended points and ``depth`` [P] of the nearest, as in ``Hits``."""
+
+    count: torch.Tensor
+    depth: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def spatial_gradient(
     movers: Movers,
     image: torch.Tensor,
     gradient: torch.Tensor,
-    hits: Hits,
+    hits: Shown | Hits,
     size: tuple[int, int],
     layers: int,
     alpha: float,
@@ -154,7 +162,7 @@ def _shares(
     moved: torch.Tensor,
     home: torch.Tensor,
     pixel: torch.Tensor,
-    hits: Hits,
+    hits: Shown | Hits,
     level: int,
     alpha: float,
     moves: Moves,
@@ -184,7 +192,7 @@ def arrival_share(
 
 
 def _together(
-    depth: torch.Tensor, home: torch.Tensor, pixel: torch.Tensor, hits: Hits, alpha: float, band: torch.Tensor
+    depth: torch.Tensor, home: torch.Tensor, pixel: torch.Tensor, hits: Shown | Hits, alpha: float, band: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Eq. 11 for a point whose neighbours move along: the same four cases, with three differences.
 
@@ -206,7 +214,7 @@ def let_move(
     image: torch.Tensor,
     positions: torch.Tensor,
     movers: Movers,
-    hits: Hits,
+    hits: Shown | Hits,
     size: tuple[int, int],
     layers: int,
     alpha: float,
@@ -223,7 +231,9 @@ def let_move(
 
 class _Moving(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, image: torch.Tensor, positions: torch.Tensor, movers: Movers, hits: Hits, how: Any) -> Any:
+    def forward(
+        ctx: Any, image: torch.Tensor, positions: torch.Tensor, movers: Movers, hits: Shown | Hits, how: Any
+    ) -> Any:
         ctx.save_for_backward(image)
         ctx.seen, ctx.how, ctx.dtype = (movers, hits), how, positions.dtype
         return image.view_as(image)

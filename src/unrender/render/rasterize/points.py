@@ -6,14 +6,15 @@ descriptors, and let the environment shine through the empty pixels. All views o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
-from unrender.cameras.camera import Cameras, Projection, pixel_centers
+from unrender.cameras.camera import Cameras, pixel_centers
 from unrender.errors import SettingsError
-from unrender.kernels.rasterize_points.reference import Hits, blend, find_hits, layer_sizes
-from unrender.kernels.rasterize_points.spatial import Movers, layers_drawn, let_move, near_image
+from unrender.kernels.rasterize_points.op import Geometry, Rules, rasterize_points
+from unrender.kernels.rasterize_points.projection import ghosts, project
+from unrender.kernels.rasterize_points.reference import layer_sizes
+from unrender.kernels.rasterize_points.spatial import Movers, Shown, layers_drawn, let_move, near_image
+from unrender.kernels.rasterize_points.views import pack_views
 from unrender.render.frame import Frame
 from unrender.render.rasterize.environment import sample_environment
 from unrender.render.settings import PointRasterSettings
@@ -44,63 +45,30 @@ def rasterize(
     sizes = layer_sizes(*cameras.size, settings.layers)
     descriptors = scene.descriptors.exp() if scene.logarithmic else scene.descriptors
     environment = scene.environment.exp() if scene.logarithmic else scene.environment
-    features, counts, depths = [], [], []
-    for view in range(len(cameras)):
-        seen = _look(scene, cameras, view, settings, generator)
-        image = _fill(blend(descriptors, seen.hits), seen.hits.count, environment, cameras, view, sizes)
+    geometry = Geometry(scene.position.detach(), scene.normal, scene.radius, scene.threshold)
+    views, seed = pack_views(cameras, scene.origin), _ghost_seed(settings, generator)
+    rules = Rules(*cameras.size, settings.layers, settings.alpha, settings.gamma, settings.ghosts)
+    seen = rasterize_points(geometry, descriptors, views, rules, seed)
+    features = []
+    for view, (points, count) in enumerate(zip(seen.features, seen.counts, strict=True)):
+        image = _fill(points, count, environment, cameras, view, sizes)
         if _can_move(scene, cameras, view, settings):
-            image = _let_move(image, descriptors, seen, scene, cameras, view, settings)
+            movers, positions = _movers(scene, descriptors, cameras, view, views[view], settings, seed)
+            shown = Shown(count, seen.depths[view])
+            image = let_move(
+                image, positions, movers, shown, cameras.size, settings.layers, settings.alpha, settings.moves
+            )
         features.append(image)
-        counts.append(seen.hits.count)
-        depths.append(seen.hits.depth)
     return Frame(
         features=_split(torch.stack(features).transpose(1, 2), sizes),
-        hits=_split(torch.stack(counts)[:, None].int(), sizes),
-        depth=_split(torch.stack(depths)[:, None], sizes),
+        hits=_split(seen.counts[:, None], sizes),
+        depth=_split(seen.depths[:, None], sizes),
     )
 
 
-def visible(scene: PointScene, cameras: Cameras, view: int, projection: Projection) -> torch.Tensor:
-    """Points [N] bool in front of the lens and not facing away (Eq. 5; zero normals are never culled)."""
-    eye = (cameras.centers[view] - scene.origin).to(scene.position)  # float64 difference, then float32
-    facing = (scene.normal * (scene.position - eye)).sum(1)
-    known = (scene.normal != 0).any(1)
-    return projection.inside & ((facing < 0) | ~known)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """All points [N] as one view sees them: where, how large, which are culled, which of the others are ghosts."""
-
-    projection: Projection
-    radius: torch.Tensor
-    visible: torch.Tensor
-    ghost: torch.Tensor
-    hits: Hits
-
-
-@torch.no_grad()
-def _look(
-    scene: PointScene, cameras: Cameras, view: int, settings: PointRasterSettings, generator: torch.Generator | None
-) -> _Seen:
-    projection = cameras.project(view, scene.position, scene.origin)
-    seen = visible(scene, cameras, view, projection)
-    ghost = torch.zeros_like(seen)
-    if settings.ghosts > 0:
-        ghost = seen & (torch.rand(len(scene), generator=generator) < settings.ghosts).to(seen.device)
-    radius = scene.radius * projection.magnification
-    hits = find_hits(
-        projection.pixels,
-        projection.depth,
-        radius,
-        scene.threshold,
-        seen & ~ghost,
-        cameras.size,
-        settings.layers,
-        settings.alpha,
-        settings.gamma,
-    )
-    return _Seen(projection, radius, seen, ghost, hits)
+def _ghost_seed(settings: PointRasterSettings, generator: torch.Generator | None) -> torch.Tensor | None:
+    """What decides which points are ghosts, drawn on the CPU where there are any."""
+    return torch.randint(2**63 - 1, (), generator=generator) if settings.ghosts > 0 else None
 
 
 def _can_move(scene: PointScene, cameras: Cameras, view: int, settings: PointRasterSettings) -> bool:
@@ -118,33 +86,38 @@ def _can_move(scene: PointScene, cameras: Cameras, view: int, settings: PointRas
     return moving
 
 
-def _let_move(
-    image: torch.Tensor,
-    descriptors: torch.Tensor,
-    seen: _Seen,
+def _movers(
     scene: PointScene,
+    descriptors: torch.Tensor,
     cameras: Cameras,
     view: int,
+    row: torch.Tensor,
     settings: PointRasterSettings,
-) -> torch.Tensor:
-    """``image`` [P, D], differentiable by whatever moves points.
+    seed: torch.Tensor | None,
+) -> tuple[Movers, torch.Tensor]:
+    """The points whose moves count in a view, and their pixels [K, 2] float64, differentiable by whatever moves points.
 
-    The movers are projected a second time, in float64 and with a graph. It is the projection that every lens has
-    already, so lens parameters, which have no Jacobian of their own, and the pixel affine come with it; and it is of
-    those points only that can change the image.
+    They are projected a second time, in float64 and with a graph. It is the projection that every lens has already, so
+    lens parameters, which have no Jacobian of their own, and the pixel affine come with it; and it is of those points
+    only that can change the image. ``row``: of ``pack_views``.
     """
-    chosen = {"ghosts": seen.ghost, "rendered": seen.visible & ~seen.ghost, "both": seen.visible}[settings.spatial]
-    places = seen.projection.pixels
-    moving = torch.nonzero(chosen & near_image(places, cameras.size, settings.layers))[:, 0]
+    with torch.no_grad():
+        seen = project(scene.position, scene.normal, scene.radius, scene.threshold, row)
+        ghost = torch.zeros_like(seen.keep)
+        if seed is not None:
+            ghost = ghosts(int(seed), view, torch.arange(len(scene), device=ghost.device), settings.ghosts)
+        chosen = {"ghosts": seen.keep & ghost, "rendered": seen.keep & ~ghost, "both": seen.keep}[settings.spatial]
+        moving = torch.nonzero(chosen & near_image(seen.pixels, cameras.size, settings.layers))[:, 0]
+    exact = cameras.project(view, scene.position.index_select(0, moving).double(), scene.origin)
+    reach = seen.reach[moving]  # beta is in it
     movers = Movers(
-        pixels=places[moving],
-        depth=seen.projection.depth[moving],
-        drawn=layers_drawn(seen.radius[moving], scene.threshold[moving], settings.layers, settings.gamma),
-        relief=settings.slope / (seen.projection.depth * seen.projection.magnification)[moving],
+        pixels=seen.pixels[moving],
+        depth=seen.depth[moving],
+        drawn=layers_drawn(reach, torch.zeros_like(reach), settings.layers, settings.gamma),
+        relief=settings.slope / (exact.depth * exact.magnification).detach(),
         descriptors=descriptors.detach()[moving],
     )
-    positions = cameras.project(view, scene.position.index_select(0, moving).double(), scene.origin).pixels
-    return let_move(image, positions, movers, seen.hits, cameras.size, settings.layers, settings.alpha, settings.moves)
+    return movers, exact.pixels
 
 
 def _fill(

@@ -1,0 +1,66 @@
+"""Cameras as rows of numbers, the form in which kernels read them.
+
+The pixel affine of a view (resize, crop) is folded into the lens and the scene's origin into the pose, both in float64;
+kernels round the result once.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from unrender.cameras.camera import Cameras
+from unrender.cameras.lens import Lens
+from unrender.cameras.lens.brown import Brown
+from unrender.cameras.lens.pinhole import Perspective
+from unrender.errors import CaptureError
+
+__all__ = ["FIELDS", "pack_views"]
+
+FIELDS = {
+    "rotation": 9,
+    "translation": 3,
+    "eye": 3,
+    "focal": 2,
+    "center": 2,
+    "scale": 2,
+    "distortion": 4,
+    "valid": 1,
+}
+"""What a row holds, in order: see ``View`` in maths.h and ``Lens`` in lens.h."""
+
+
+@torch.no_grad()
+def pack_views(cameras: Cameras, origin: torch.Tensor) -> torch.Tensor:
+    """One row per view, [V, 26] float64, for points relative to ``origin`` [3] float64 (world).
+
+    No gradients. Raises CaptureError when a lens is not of the perspective family.
+    """
+    rows = [_row(cameras, view, origin) for view in range(len(cameras))]
+    return torch.stack(rows) if rows else torch.zeros(0, sum(FIELDS.values()), dtype=torch.float64)
+
+
+def _row(cameras: Cameras, view: int, origin: torch.Tensor) -> torch.Tensor:
+    rotation, translation = cameras.pose(view, origin)
+    scale, offset = cameras.pixel_scale[view], cameras.pixel_offset[view]
+    focal, center, distortion, valid = _lens(cameras.lens(view))
+    parts = {
+        "rotation": rotation.flatten(),
+        "translation": translation,
+        "eye": -rotation.T @ translation,
+        "focal": scale * focal.to(scale),
+        "center": scale * center.to(scale) + offset,
+        "scale": scale.max() * focal.to(scale),  # lengths are measured with the larger scale
+        "distortion": distortion.to(scale),
+        "valid": torch.tensor([valid], dtype=torch.float64, device=scale.device),
+    }
+    return torch.cat([parts[name] for name in FIELDS])
+
+
+def _lens(lens: Lens) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+    """Focal lengths and centre [2] of the photo, k1 k2 p1 p2 [4], and the largest squared slope in the image."""
+    if not isinstance(lens, Perspective):
+        raise CaptureError("the point rasteriser has no such lens", expected="a perspective lens", got=lens.model)
+    fx, fy, cx, cy = lens.intrinsics
+    distortion = lens.coefficients if isinstance(lens, Brown) else (0.0, 0.0, 0.0, 0.0)
+    numbers = torch.tensor([float(number) for number in (fx, fy, cx, cy, *distortion)], dtype=torch.float64)
+    return numbers[:2], numbers[2:4], numbers[4:], lens.valid_radius**2
