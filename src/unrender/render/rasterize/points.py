@@ -50,14 +50,12 @@ def rasterize(
     rules = Rules(*cameras.size, settings.layers, settings.alpha, settings.gamma, settings.ghosts)
     seen = rasterize_points(geometry, descriptors, views, rules, seed)
     features = []
-    for view, (points, count) in enumerate(zip(seen.features, seen.counts, strict=True)):
+    for view, (points, count, depth) in enumerate(zip(*seen, strict=True)):
         image = _fill(points, count, environment, cameras, view, sizes)
         if _can_move(scene, cameras, view, settings):
             movers, positions = _movers(scene, descriptors, cameras, view, views[view], settings, seed)
-            shown = Shown(count, seen.depths[view])
-            image = let_move(
-                image, positions, movers, shown, cameras.size, settings.layers, settings.alpha, settings.moves
-            )
+            rule = (cameras.size, settings.layers, settings.alpha, settings.moves)
+            image = let_move(image, positions, movers, Shown(count, depth), *rule)
         features.append(image)
     return Frame(
         features=_split(torch.stack(features).transpose(1, 2), sizes),
