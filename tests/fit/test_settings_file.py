@@ -89,3 +89,11 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, message):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="cannot read the settings"):
         read_settings(tmp_path / "none.toml")
+
+
+def test_a_new_end_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "end.toml"
+    path.write_text("minutes = 2.0")
+    assert read_settings(path, FitSettings(steps=5)) == FitSettings(minutes=2.0)
+    path.write_text("steps = 7")
+    assert read_settings(path, FitSettings(minutes=2.0)) == FitSettings(steps=7)

@@ -13,7 +13,7 @@ from unrender.cli.eval import print_scores
 from unrender.cli.progress import ProgressView, follow
 from unrender.cli.session import Session, flag, option
 from unrender.cli.sitting import Sitting
-from unrender.errors import RunError
+from unrender.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
     from unrender.fit.run import Run
@@ -88,6 +88,8 @@ class FitVerb:
     def _source(self) -> CaptureSource:
         from unrender.fit.source import CaptureSource
 
+        if self.test_every is not None and self.test_names is not None:
+            raise SettingsError("--test-every and --test-names exclude each other", do="leave one of them out")
         every = CaptureSource.test_every if self.test_every is None else self.test_every
         return CaptureSource(self.capture, self.images, self.masks, self.points, every, self.test_names)
 

@@ -9,6 +9,7 @@ no picture of an earlier, longer flight is taken for one of this. Everything els
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,20 +47,23 @@ class FrameFolder:
 
     @cached_property
     def _record(self) -> dict[str, Any]:
-        return json.loads(json.dumps({**self.facts, "files": list(self.names)}))
+        return json.loads(json.dumps({**self.facts, "files": list(self.names)}, allow_nan=False))
 
     def begin(self, resume: bool) -> list[int]:
         """The indices of the pictures to render: those that are missing with ``resume``, else all.
 
         Makes the folder and its record. Raises RunError when the pictures that are there are not of this render, and
-        ``resume`` is asked for; OSError where the folder cannot be made.
+        ``resume`` is asked for, or when a file of their name is of no render at all; OSError where the folder cannot be
+        made.
         """
         earlier = self._earlier_record()
         if resume and earlier is not None:
             self._refuse_another(earlier)
             return [index for index, path in enumerate(self.paths) if not _is_finished(path)]
+        ours = self._files_of(earlier or {})
+        self._refuse_foreign(ours)
         self.folder.mkdir(parents=True, exist_ok=True)
-        _remove(self.folder, [*self._files_of(earlier or {}), *self.names])
+        _remove(self.folder, ours)
         with _whole(self.record_path) as part:
             part.write_text(json.dumps(self._record, indent=1) + "\n", encoding="utf-8")
         return list(range(len(self.names)))
@@ -108,6 +112,14 @@ class FrameFolder:
                     do="ask for the same again, leave --resume out to replace them, or choose another output",
                 )
 
+    def _refuse_foreign(self, ours: Sequence[str]) -> None:
+        """Somebody's photos may have the names that our pictures would get."""
+        for path in self.paths:
+            if path.name not in ours and path.exists():
+                raise RunError(
+                    "this file is of no earlier render and would be lost", where=path, do="choose another folder"
+                )
+
     def _files_of(self, record: Mapping[str, Any]) -> list[str]:
         """The names in a record that are names of files in this folder, whoever wrote the record."""
         return [name for name in record.get("files", ()) if isinstance(name, str) and Path(name).name == name]
@@ -115,10 +127,12 @@ class FrameFolder:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A name to write to. On leaving, that file becomes ``path``; after an error it is gone."""
+    """A name to write to. On leaving, the disk holds that file and it becomes ``path``; after an error it is gone."""
     part = _part_of(path)
     try:
         yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

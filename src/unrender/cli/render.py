@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,6 +69,7 @@ class RenderVerb:
     def run(self) -> int:
         """Do it; the exit status."""
         self.session.apply()
+        self._check_numbers()
         ffmpeg = self._ffmpeg()
         from unrender.fit.run import Run
 
@@ -92,6 +94,12 @@ class RenderVerb:
                 raise Interrupted(stop.number, says) from None
         self._print(pictures, missing)
         return 0
+
+    def _check_numbers(self) -> None:
+        if self.ev is not None and not math.isfinite(self.ev):
+            raise SettingsError("exposure", where="--ev", expected="a finite number of stops", got=self.ev)
+        if self.up is not None and not (math.isfinite(sum(self.up)) and any(self.up)):
+            raise SettingsError("direction", where="--up", expected="three finite numbers, not all 0", got=self.up)
 
     @property
     def _is_film(self) -> bool:

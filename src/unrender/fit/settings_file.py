@@ -11,7 +11,7 @@ import os
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -71,8 +71,11 @@ def settings_to_table(settings: FitSettings) -> dict[str, Any]:
 
 def settings_from_table(table: Mapping[str, Any], base: FitSettings | None = None, where: object = None) -> FitSettings:
     """Settings from nested dicts over ``base``. Raises SettingsError for an unknown name or a wrong type."""
+    base = base or FitSettings()
+    if "steps" in table or "minutes" in table:  # a new end takes the place of the old one, of whichever kind
+        base = replace(base, steps=None, minutes=None)
     try:
-        return _decode_dataclass(base or FitSettings(), table, "")
+        return _decode_dataclass(base, table, "")
     except SettingsError as error:
         raise error if where is None else SettingsError(str(error), where=where) from None
 
