@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tomli_w
 import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from unrender.datasets.clouds import PointCloud, write_ply
+from unrender.fit.settings_file import read_table
 
 Arguments = list[object]
 
@@ -222,6 +224,21 @@ def run_below_a_file(place: Place) -> Arguments:
     return ["fit", place.capture, "-o", place.written("file", "") / "run"]
 
 
+def run_without_settings(place: Place) -> Arguments:
+    run = place.copied_run()
+    (run / "settings.toml").unlink()
+    return ["fit", place.good, "-o", run, "--resume"]
+
+
+def names_for_every(place: Place) -> Arguments:
+    """A run that held out one photo by name, resumed as if it held out the usual ones."""
+    run = place.copied_run()
+    table = read_table(run / "capture.toml")
+    table |= {"train": sorted({*table["train"], *table["test"]} - {"photo_3.jpg"}), "test": ["photo_3.jpg"]}
+    (run / "capture.toml").write_text(tomli_w.dumps(table))
+    return ["fit", place.good, "-o", run, "--resume", "--test-every", 8]
+
+
 NAN, MODEL = struct.pack("<d", float("nan")), "sparse/0"
 
 CAPTURES: dict[str, tuple[Callable[[Place], Arguments], str]] = {
@@ -267,6 +284,7 @@ SETTINGS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
         "on_nonfinite = 'hope'": "setting on_nonfinite, expected one of",
         "network.kind = 'magic'": "unknown network.kind 'magic'",
         "photo_memory = -1": "photo_memory, expected 0 or more, got -1",
+        "checkpoint_every = nan": "checkpoint_every, expected finite numbers",
         "crop.size = ": "not TOML",
     }.items()
 }
@@ -305,11 +323,11 @@ RUNS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
         with_checkpoint(lambda c: save_file({"a": torch.zeros(3)}, c), "render"),
         "not a checkpoint of unrender",
     ),
+    "settings lost": (run_without_settings, "is no run (it has no settings.toml)"),
     "a checkpoint lost": (with_checkpoint(lambda c: c.unlink(), "render"), "there is no checkpoint"),
     "pictures into a file": (lambda p: ["render", p.run, "-o", p.written("file", "")], "file"),
     "pictures below a file": (lambda p: ["render", p.run, "-o", p.written("file", "") / "out"], "file"),
     "a film into a folder": (lambda p: ["render", p.run, "-o", p.made("film.mp4")], "film.mp4: this is a folder"),
-    "a film below a file": (lambda p: ["render", p.run, "-o", p.written("file", "") / "film.mp4"], "file"),
 }
 
 VERBS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
@@ -348,6 +366,7 @@ VERBS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "an existing run": (lambda p: ["fit", p.good, "-o", p.run], "--resume"),
     "another capture": (lambda p: ["fit", p.capture, "-o", p.run, "--resume"], "began with another folder"),
     "another seed": (lambda p: ["fit", p.good, "-o", p.run, "--resume", "--seed", 9], "began with another seed"),
+    "the usual split for a named one": (names_for_every, "other photos than --test-every says, expected photo_3.jpg"),
     "another split": (lambda p: ["fit", p.good, "-o", p.run, "--resume", "--test-every", 3], "--test-every"),
     "no run to score": (lambda p: ["eval", p.folder], "there is no run here"),
     "no run to render": (lambda p: ["render", p.folder / "none", "-o", p.folder / "out"], "there is no run here"),

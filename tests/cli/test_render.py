@@ -219,6 +219,44 @@ def test_a_record_cannot_remove_files_elsewhere(unrender, fitted, tmp_path):
     assert (tmp_path / "precious").exists()
 
 
+@pytest.mark.parametrize("series", ["flight", "test"])
+def test_a_record_saves_no_file_that_it_does_not_name(unrender, fitted, flight, tmp_path, series):
+    """Neither the record of a shorter flight nor that of another series."""
+    folder = shutil.copytree(flight, tmp_path / "frames")
+    (folder / "flight.png.json").rename(folder / f"{series}.png.json")
+    (folder / "frame_0007.png").write_bytes(b"the user's own")
+    before = content(folder)
+    said = unrender("render", fitted[0], "-o", folder, *FLIGHT, "--frames", 8)
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "is of no earlier render" in said.err
+    assert content(folder) == before
+
+
+def test_one_render_at_a_time_into_a_folder(unrender, fitted, flight, tmp_path, monkeypatch):
+    whole, second = io.write_png, []
+
+    def write(path, image):
+        if not second:
+            second.append(None)
+            second.append(unrender("render", fitted[0], "-o", tmp_path, *FLIGHT))
+        whole(path, image)
+
+    monkeypatch.setattr(io, "write_png", write)
+    assert unrender("render", fitted[0], "-o", tmp_path, *FLIGHT).status == 0
+    assert (second[1].status, second[1].err.count("\n")) == (2, 1)
+    assert "another process is rendering into this folder" in second[1].err
+    assert content(tmp_path) == content(flight)
+
+
+def test_a_picture_is_on_the_disk_before_it_has_its_name(unrender, fitted, tmp_path, monkeypatch):
+    there, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (there.append(set(content(tmp_path))), sync(file)))
+    assert unrender("render", fitted[0], "-o", tmp_path, *FLIGHT).status == 0
+    for index, names in enumerate(there[-5:]):
+        assert f".frame_{index:04d}.png.part" in names
+        assert f"frame_{index:04d}.png" not in names
+
+
 def test_a_film_is_its_pictures_in_order_and_leaves_none(unrender, fitted, flight, fake_ffmpeg, tmp_path):
     film = tmp_path / "new" / "flight.mp4"
     said = unrender("render", fitted[0], "-o", film, *FLIGHT, "--fps", 12.5)

@@ -97,3 +97,5 @@ def test_a_new_end_takes_the_place_of_the_old_one(tmp_path):
     assert read_settings(path, FitSettings(steps=5)) == FitSettings(minutes=2.0)
     path.write_text("steps = 7")
     assert read_settings(path, FitSettings(minutes=2.0)) == FitSettings(steps=7)
+    path.write_text('minutes = "none"')
+    assert read_settings(path, FitSettings(steps=5)) == FitSettings(steps=5)

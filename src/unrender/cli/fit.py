@@ -111,9 +111,10 @@ class FitVerb:
             given, known = getattr(ours, name), getattr(run.source, name)
             if given is not None and given != known:
                 raise RunError(f"the run began with another {name}", where=self.output, expected=known, got=given)
-        if self.test_every not in (None, run.source.test_every):
-            raise RunError("the run began with another --test-every", where=self.output, expected=run.source.test_every)
-        if self.test_names is not None and set(self._source().read().test_names) != set(run.views("test")):
-            raise RunError(
-                "the run began with other --test-names", where=self.output, expected=", ".join(run.views("test"))
-            )
+        if self.test_every is None and self.test_names is None:
+            return
+        asked = replace(run.source, test_every=ours.test_every, test_names=ours.test_names)
+        if set(asked.read().test_names) != set(run.views("test")):
+            option = "--test-every" if self.test_names is None else "--test-names"
+            held_out = ", ".join(run.views("test")) or "none"
+            raise RunError(f"the run held out other photos than {option} says", where=self.output, expected=held_out)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,12 +49,33 @@ class FrameFolder:
     def _record(self) -> dict[str, Any]:
         return json.loads(json.dumps({**self.facts, "files": list(self.names)}, allow_nan=False))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The right to write this series, as a context that makes the folder and leaves no empty one.
+
+        Raises RunError when another process has that right, OSError where the folder cannot be made.
+        """
+        from unrender.fit.lock import RunLock
+
+        lock = f".{self.series}.lock"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with RunLock(self.folder, lock, "rendering into this folder"):
+                try:
+                    yield
+                finally:
+                    for name in (lock, f"{lock}.holder"):
+                        with suppress(OSError):  # some systems keep what is open; it means nothing to the next render
+                            (self.folder / name).unlink()
+        finally:
+            with suppress(OSError):  # something is in it
+                self.folder.rmdir()
+
     def begin(self, resume: bool) -> list[int]:
         """The indices of the pictures to render: those that are missing with ``resume``, else all.
 
-        Makes the folder and its record. Raises RunError when the pictures that are there are not of this render, and
-        ``resume`` is asked for, or when a file of their name is of no render at all; OSError where the folder cannot be
-        made.
+        Call it, and what follows, in ``held``. Writes the record. Raises RunError when the pictures that are there are
+        not of this render, and ``resume`` is asked for, or when a file of their name is of no earlier render.
         """
         earlier = self._earlier_record()
         if resume and earlier is not None:
@@ -62,10 +83,9 @@ class FrameFolder:
             return [index for index, path in enumerate(self.paths) if not _is_finished(path)]
         ours = self._files_of(earlier or {})
         self._refuse_foreign(ours)
-        self.folder.mkdir(parents=True, exist_ok=True)
         _remove(self.folder, ours)
         with _whole(self.record_path) as part:
-            part.write_text(json.dumps(self._record, indent=1) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(self._record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return list(range(len(self.names)))
 
     @contextmanager
@@ -83,10 +103,8 @@ class FrameFolder:
             ) from None
 
     def remove(self) -> None:
-        """Remove the pictures, the record and, when nothing else is in it, the folder."""
-        _remove(self.folder, [self.record_path.name, *self.names])
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Remove the pictures and then the record, without which they would be somebody's."""
+        _remove(self.folder, [*self.names, self.record_path.name])
 
     def _earlier_record(self) -> dict[str, Any] | None:
         """What the folder says its pictures are; None when it says nothing."""
@@ -115,7 +133,7 @@ class FrameFolder:
     def _refuse_foreign(self, ours: Sequence[str]) -> None:
         """Somebody's photos may have the names that our pictures would get."""
         for path in self.paths:
-            if path.name not in ours and path.exists():
+            if path.name not in ours and os.path.lexists(path):
                 raise RunError(
                     "this file is of no earlier render and would be lost", where=path, do="choose another folder"
                 )

@@ -80,8 +80,8 @@ class RenderVerb:
         if ffmpeg is not None:
             _check_film_size(cameras)
         pictures = self._pictures(checkpoint, names)
-        missing = pictures.begin(self.resume)
-        with ProgressView(self.session.quiet) as view:
+        with pictures.held(), ProgressView(self.session.quiet) as view:
+            missing = pictures.begin(self.resume)
             if checkpoint.note is not None:
                 view.say(checkpoint.note)
             try:
@@ -96,6 +96,7 @@ class RenderVerb:
         return 0
 
     def _check_numbers(self) -> None:
+        """Refuse numbers that no picture can have."""
         if self.ev is not None and not math.isfinite(self.ev):
             raise SettingsError("exposure", where="--ev", expected="a finite number of stops", got=self.ev)
         if self.up is not None and not (math.isfinite(sum(self.up)) and any(self.up)):

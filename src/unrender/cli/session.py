@@ -35,7 +35,8 @@ class Session:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute; this release has renderers for the CPU only and refuses cuda."""
     threads: Annotated[int | None, option("N")] = None
-    """Processor threads, at most one per core. Default: UNRENDER_THREADS, else OMP_NUM_THREADS, else one per core."""
+    """Processor threads. Default: UNRENDER_THREADS; like N, at most one per core. Else OMP_NUM_THREADS, unchecked, or
+    one per core."""
     seed: Annotated[int | None, option("S")] = None
     """Seed of everything random (default 0). fit and demo draw at random; eval and render draw nothing."""
     quiet: Annotated[bool, flag] = False

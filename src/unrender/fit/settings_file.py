@@ -72,7 +72,8 @@ def settings_to_table(settings: FitSettings) -> dict[str, Any]:
 def settings_from_table(table: Mapping[str, Any], base: FitSettings | None = None, where: object = None) -> FitSettings:
     """Settings from nested dicts over ``base``. Raises SettingsError for an unknown name or a wrong type."""
     base = base or FitSettings()
-    if "steps" in table or "minutes" in table:  # a new end takes the place of the old one, of whichever kind
+    # A new end takes the place of the old one, of whichever kind.
+    if any(table.get(name, _NONE) != _NONE for name in ("steps", "minutes")):
         base = replace(base, steps=None, minutes=None)
     try:
         return _decode_dataclass(base, table, "")
