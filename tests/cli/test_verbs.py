@@ -17,7 +17,7 @@ def test_fit_prints_the_table_and_nothing_else(fitted):
     assert "step" not in said.out
     assert "fitting 100 %  step 6" in said.err
     assert "scoring 100 %" in said.err
-    assert sorted(path.name for path in run.iterdir() if not path.name.startswith(".lock")) == [
+    assert sorted(path.name for path in run.iterdir() if ".lock" not in path.name) == [
         "capture.toml",
         "checkpoint.safetensors",
         "eval",
