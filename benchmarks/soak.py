@@ -42,7 +42,8 @@ def main() -> int:
     options = _options()
     record, plans = Record(), 0
     folder = empty(options.folder)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # in the background shells ignore Ctrl-C, for the commands too
+        signal.signal(number, signal.default_int_handler)
     helps = {verb: call([verb, "--help"]).stdout for verb in ("fit", "render")}
     facts = provenance() | {"seed": options.seed, "hours asked": options.hours}
     try:
