@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -343,3 +346,15 @@ def test_a_held_out_view_neither_anchors_nor_shifts_the_exposure(small: Path):
         return float(sensor.exposure[5])
 
     assert start_of_the_photo_without_exif(0) == pytest.approx(start_of_the_photo_without_exif(9))
+
+
+def test_reading_leaves_our_signal_handlers_in_place(tiny_capture):
+    """pycolmap installs its own in C, which would end a fit with a stack instead of a checkpoint."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from unrender.datasets.colmap import read_colmap\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "read_colmap(Path(sys.argv[1])); os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", program, str(tiny_capture)]
+    assert subprocess.run(command, env=environment, check=False).returncode == 7

@@ -163,6 +163,13 @@ def test_the_settings_of_a_fit_that_goes_on_stay(run):
     messages.close()
 
 
+def test_a_run_whose_settings_file_was_edited_is_not_gone_on_with(run):
+    list(run.fit(stop=lambda: True))
+    run.settings_path.write_text(run.settings_path.read_text().replace("alpha = 0.01", "alpha = 0.5"))
+    with pytest.raises(RunError, match=r"the run began with another alpha, expected 0\.01, got 0\.5"):
+        list(Run.open(run.folder).fit())
+
+
 def test_what_was_measured_is_not_asked_for_again(run, small):
     run.change(replace(small, steps=8, network=replace(small.network, precision="auto")))
     assert Run.open(run.folder).settings == replace(small, steps=8)

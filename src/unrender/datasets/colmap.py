@@ -8,10 +8,13 @@ stored (COLMAP does not apply the EXIF orientation). Only registered images are 
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,7 +88,7 @@ def write_colmap(
 
     The pixel affine and the sensor are not part of it. Read back, poses and lenses agree to 1e-12, colours to 1/255.
     """
-    import pycolmap
+    pycolmap = _import_pycolmap()
 
     model = pycolmap.Reconstruction()
     for index, lens in enumerate(cameras.lenses, start=1):
@@ -140,9 +143,20 @@ def _other_models(folder: Path) -> tuple[str, ...]:
     return (f"using {folder}; beside it lie the separate models {', '.join(others)}",) if others else ()
 
 
+def _import_pycolmap() -> ModuleType:
+    """pycolmap, without the handlers that it puts in the place of ours: SIGTERM would end a fit with a stack of C++."""
+    import pycolmap
+
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGTERM)  # as Python knows it; to install it again makes it so
+        if handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+    return pycolmap
+
+
 def _load(folder: Path) -> pycolmap.Reconstruction:
     """pycolmap's reading of a model that was checked to be whole."""
-    import pycolmap
+    pycolmap = _import_pycolmap()
 
     check_model(folder)
     with _colmaps_reason(folder):

@@ -133,16 +133,7 @@ class Run:
             settings = replace(settings, network=replace(settings.network, precision=measured_then))
         if settings == self.settings:
             return
-        began, wanted = self.settings.leaves(), settings.leaves()
-        for name in sorted(began.keys() | wanted.keys()):
-            if name not in MOVABLE and began.get(name) != wanted.get(name):
-                raise RunError(
-                    f"the run began with another {name}",
-                    where=self.settings_path,
-                    expected=began.get(name),
-                    got=wanted.get(name),
-                    do="leave that setting out, or start a new run",
-                )
+        _refuse_others(self.settings, settings, self.settings_path)
         with RunLock(self.folder):  # not under a fit that goes on
             write_settings(self.settings_path, settings)
             self.settings = settings
@@ -220,6 +211,7 @@ class Run:
         checkpoint = self.load_checkpoint()
         if checkpoint.note is not None:  # not to be written over: who knows what it still holds
             self.checkpoint_path.replace(_free_name(self.checkpoint_path))
+        _refuse_others(checkpoint.settings, self.settings, self.settings_path)  # somebody may have edited the file
         fit = Fit(checkpoint.load_model(), self.capture, self.settings)
         elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
         fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
@@ -264,6 +256,20 @@ class Run:
                 expected=f"the {len(names)} named in {self.folder / CAPTURE}",
                 got=len(capture),
                 do="start a new run",
+            )
+
+
+def _refuse_others(began: FitSettings, wanted: FitSettings, where: Path) -> None:
+    """Raises RunError when settings that a run may not change differ."""
+    before, now = began.leaves(), wanted.leaves()
+    for name in sorted(before.keys() | now.keys()):
+        if name not in MOVABLE and before.get(name) != now.get(name):
+            raise RunError(
+                f"the run began with another {name}",
+                where=where,
+                expected=before.get(name),
+                got=now.get(name),
+                do="leave that setting out, or start a new run",
             )
 
 

@@ -13,11 +13,13 @@ from unrender.losses import LossSettings
 from unrender.render.settings import PointRasterSettings
 from unrender.render.shade.network import DecoderSettings, UNetSettings
 
-__all__ = ["DEFAULT_STEPS", "MOST_SEED", "MOVABLE", "CropSettings", "FitSettings"]
+__all__ = ["DEFAULT_STEPS", "LEAST_WIDTH", "MOST_SEED", "MOVABLE", "CropSettings", "FitSettings"]
 
 DEFAULT_STEPS = 5000
 MOST_SEED = 2**40
 """Step s draws from a generator seeded with ``seed * 1_000_003 + s``, which must fit into 64 bits."""
+LEAST_WIDTH = 16
+"""Of a photo [pixels]: as of a crop, and enough for the windows that it is scored with."""
 MOVABLE = ("steps", "minutes", "on_nonfinite", "checkpoint_every", "photo_memory")
 """Settings that a run may change after it began: when it ends and how it is kept, not what it computes."""
 
@@ -110,9 +112,12 @@ class FitSettings:
         for name, share in (("unlock", self.unlock), ("decay", self.decay), ("ghosts", self.ghosts)):
             if not 0 <= share <= 1:
                 raise SettingsError(name, expected="0 to 1", got=share)
+        if self.width is not None and self.width < LEAST_WIDTH:
+            raise SettingsError("width", expected=f"{LEAST_WIDTH} pixels or more", got=self.width)
         if self.points.channels != self.network.channels:
             expected = f"points.channels = {self.network.channels}, as the network reads"
             raise SettingsError("points and network differ", expected=expected, got=self.points.channels)
+        _ = self.raster  # refuses what it cannot be told
 
     def leaves(self) -> dict[str, Any]:
         """Every single setting under its dotted name."""
