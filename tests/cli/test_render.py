@@ -404,3 +404,15 @@ def test_no_ffmpeg_is_said_before_anything_is_rendered(unrender, no_ffmpeg, tmp_
     for word in ("PATH", "unrender[video]", "need neither"):
         assert word in said.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_render_that_fails_leaves_the_earlier_pictures(unrender, fitted, tmp_path, monkeypatch):
+    assert unrender("render", fitted[0], "-o", tmp_path).status == 0
+    before = content(tmp_path)
+
+    def too_little(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("unrender.render.model.Model.radiance", too_little)
+    assert unrender("render", fitted[0], "-o", tmp_path, "--width", 48).status == 2
+    assert content(tmp_path) == before

@@ -2,7 +2,7 @@
 
 Every picture is written under another name and renamed, so that a file with a picture's name is whole. Beside the
 pictures lies a record, ``<series>.<format>.json``: the checkpoint and all that was asked for. A render that is gone on
-with must be asked for the same; a render that begins anew first removes the pictures that the record names, so that
+with must be asked for the same; a render that begins anew removes the pictures that the record names, so that
 no picture of an earlier, longer flight is taken for one of this. Everything else in the folder is left alone.
 """
 
@@ -74,18 +74,15 @@ class FrameFolder:
     def begin(self, resume: bool) -> list[int]:
         """The indices of the pictures to render: those that are missing with ``resume``, else all.
 
-        Call it, and what follows, in ``held``. Writes the record. Raises RunError when the pictures that are there are
-        not of this render, and ``resume`` is asked for, or when a file of their name is of no earlier render.
+        Call it, and what follows, in ``held``. Nothing is changed before a first picture is made. Raises RunError when
+        the pictures that are there are not of this render, and ``resume`` is asked for, or when a file of their name is
+        of no earlier render.
         """
         earlier = self._earlier_record()
         if resume and earlier is not None:
             self._refuse_another(earlier)
             return [index for index, path in enumerate(self.paths) if not _is_finished(path)]
-        ours = self._files_of(earlier or {})
-        self._refuse_foreign(ours)
-        _remove(self.folder, ours)
-        with _whole(self.record_path) as part:
-            part.write_text(json.dumps(self._record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        self._refuse_foreign(self._files_of(earlier or {}))
         return list(range(len(self.names)))
 
     @contextmanager
@@ -95,6 +92,7 @@ class FrameFolder:
         try:
             with _whole(path) as part:
                 yield part
+                self._replace_earlier(part)
         except OSError as error:
             raise RunError(
                 f"cannot write the picture ({error.strerror or error})",
@@ -129,6 +127,18 @@ class FrameFolder:
                     **told,
                     do="ask for the same again, leave --resume out to replace them, or choose another output",
                 )
+
+    def _replace_earlier(self, made: Path) -> None:
+        """Once a first picture is ``made``: those of another render go, and the record says what is here now."""
+        earlier = self._earlier_record()
+        if earlier == self._record:
+            return
+        for name in self._files_of(earlier or {}):
+            (self.folder / name).unlink(missing_ok=True)
+            if _part_of(self.folder / name) != made:
+                _part_of(self.folder / name).unlink(missing_ok=True)
+        with _whole(self.record_path) as part:
+            part.write_text(json.dumps(self._record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def _refuse_foreign(self, ours: Sequence[str]) -> None:
         """Somebody's photos may have the names that our pictures would get."""
