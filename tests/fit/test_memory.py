@@ -171,7 +171,7 @@ def test_what_fits_is_not_refused(capture: Capture):
 
 def test_the_note_says_what_is_needed_and_free(capture: Capture):
     assert re.fullmatch(
-        r"needs about [\d.]+ GiB \(.*scoring [\d.]+\); [\d.]+ GiB are free", memory_note(capture, settings())
+        r"needs about [\d.]+ GiB \(.*scoring [\d.]+\); [\d.]+ GiB are free", memory_note(capture, settings(), 2**34)
     )
 
 

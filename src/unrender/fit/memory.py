@@ -137,13 +137,8 @@ def available_memory() -> int:
     return process.memory_info().rss + max(0, min(free))
 
 
-def memory_note(capture: Capture, settings: FitSettings, phases: Sequence[str] = PHASES) -> str:
-    """What ``phases`` of a fit will need and what is free, in one line.
-
-    Raises RunError when it cannot fit, see ``refuse_if_too_large``.
-    """
-    available = available_memory()
-    refuse_if_too_large(capture, settings, available, phases)
+def memory_note(capture: Capture, settings: FitSettings, available: int, phases: Sequence[str] = PHASES) -> str:
+    """What ``phases`` of a fit will need and what is free, ``available`` bytes, in one line."""
     return f"{predict_memory(capture, settings).text(phases)}; {_gib(available)} GiB are free"
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.lock import LOCK_FILES, RunLock
 from unrender.fit.log import RunLog, elapsed_at, json_text
 from unrender.fit.machine import differences, machine_table
-from unrender.fit.memory import PHASES, available_memory, predict_memory, refuse_if_too_large
+from unrender.fit.memory import PHASES, available_memory, memory_note, refuse_if_too_large
 from unrender.fit.settings import MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
 from unrender.fit.source import CaptureSource, Split, source_from_table, source_to_table
@@ -209,9 +210,9 @@ class Run:
             model, notes = start_model(self.capture, self.settings)
             return Fit(model, self.capture, self.settings), (*self.capture.notes, *notes)
         checkpoint = self.load_checkpoint()
+        _refuse_others(checkpoint.settings, self.settings, self.settings_path)  # somebody may have edited the file
         if checkpoint.note is not None:  # not to be written over: who knows what it still holds
             self.checkpoint_path.replace(_free_name(self.checkpoint_path))
-        _refuse_others(checkpoint.settings, self.settings, self.settings_path)  # somebody may have edited the file
         fit = Fit(checkpoint.load_model(), self.capture, self.settings)
         elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
         fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
@@ -224,10 +225,10 @@ class Run:
     def _note_on_memory(self) -> Note:
         """What will be needed and what is free. A run that has begun is not refused: its settings cannot change."""
         phases = _phases(self.capture, started=self._has_checkpoint)
-        need, free = predict_memory(self.capture, self.settings), available_memory()
+        available = available_memory()
         if not self._has_checkpoint:
-            refuse_if_too_large(self.capture, self.settings, free, phases)
-        return Note(f"{need.text(phases)}; {free / 2**30:.1f} GiB are free")
+            refuse_if_too_large(self.capture, self.settings, available, phases)
+        return Note(memory_note(self.capture, self.settings, available, phases))
 
     def _begin(self, capture: Capture) -> None:
         """Write all that makes a folder a run, ``settings.toml`` last."""
@@ -281,7 +282,8 @@ def _phases(capture: Capture, started: bool = False) -> tuple[str, ...]:
 
 def _free_name(path: Path) -> Path:
     """Where a damaged checkpoint is put aside: beside those that were before."""
-    names = (path.with_suffix(f".damaged{number}{path.suffix}") for number in ("", *(f"-{n}" for n in range(2, 10**6))))
+    numbers = chain([""], (f"-{number}" for number in count(2)))
+    names = (path.with_suffix(f".damaged{number}{path.suffix}") for number in numbers)
     return next(name for name in names if not name.exists())
 
 
