@@ -74,7 +74,7 @@ void forward(Rasterizer& self, const ViewRows& rows, const Rows& descriptors, Ar
   expect(count.shape(0) == views.size() && count.shape(1) == pixels, "count must be [V, P]");
   expect(depth.shape(0) == views.size() && depth.shape(1) == pixels, "depth must be [V, P]");
   expect(descriptors.shape(0) == self.scene_points(), "descriptors must be [N, D]");
-  const Forward tensors{descriptors.data(), features.data(), count.data(), depth.data()};
+  const Forward tensors{descriptors.data(), Precision::float32, features.data(), count.data(), depth.data()};
   nb::gil_scoped_release free;
   self.forward(views.data(), views.size(), settings, static_cast<int>(descriptors.shape(1)), tensors, threads);
 }

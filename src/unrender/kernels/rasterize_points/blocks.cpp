@@ -261,6 +261,8 @@ Footprint PointBlocks::footprint(std::size_t number, const Window& window) const
   const View& view = window.view;
   const Lens& lens = view.lens;
   Footprint seen;
+  bool all_face;
+  if (faces_away(block, view, all_face)) return seen;
   const auto box = box_in_camera(block, view);
   if (!(box[2].high > 0)) return seen;
   const double valid = double(lens.valid) * (1 + 1e-5);
@@ -276,8 +278,6 @@ Footprint PointBlocks::footprint(std::size_t number, const Window& window) const
   const Interval v = y * radial + double(lens.p2) * twice_xy + double(lens.p1) * (s + 2 * square(y));
   if (!pixels(lens.fx, u, lens.cx, window.width, window.tile, seen.left, seen.right)) return seen;
   if (!pixels(lens.fy, v, lens.cy, window.height, window.tile, seen.top, seen.bottom)) return seen;
-  bool all_face;
-  if (faces_away(block, view, all_face)) return seen;
   seen.look_at_normals = !all_face;
   std::uint32_t count = size(number);
   if (window.gamma > 0) {

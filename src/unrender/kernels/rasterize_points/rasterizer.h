@@ -1,15 +1,13 @@
 // All views of a batch, forward and backward, on the CPU.
 //
-// The image is cut into tiles. A tile holds its pixels of all layers: layer l of a tile of 2^k pixels is 2^(k-l) pixels
-// wide, and k >= L - 1. So tiles know nothing of each other, and one thread works in one tile without atomics, in caches
-// of its own. A tile takes the points of the blocks that may fall into it, in the order in which they stand: a pixel's
-// sum always has the same order, whatever the number of threads or the size of tiles.
-//
-// Inside a tile pixels are numbered along a Morton curve: pixel c of a layer lies in pixel c >> 2 of the next.
+// The image is cut into tiles, see tiles.h. A tile takes the points of the blocks that may fall into it, in the order in
+// which they stand: a pixel's sum always has the same order, whatever the number of threads.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
 #include <vector>
 
@@ -33,12 +31,15 @@ struct Settings {
   }
 };
 
+enum class Precision { float32, float16, bfloat16 };
+
 // Tensors of a batch. P: pixels of all layers, row by row, finest layer first.
 struct Forward {
-  const float* descriptors;  // [N, D]
-  float* features;           // [V, P, D]
-  std::int32_t* count;       // [V, P]
-  float* depth;              // [V, P]
+  const void* descriptors;  // [N, D]
+  Precision precision;      // theirs
+  float* features;          // [V, P, D]
+  std::int32_t* count;      // [V, P]
+  float* depth;             // [V, P]
 };
 
 struct Backward {
@@ -49,15 +50,36 @@ struct Backward {
   float* descriptors;  // [N, D], zeros; the gradient is added
 };
 
+// The nearest and the farthest point of a pixel. The latter is kept with the other sign: one minimum serves both.
+struct alignas(8) Depths {
+  float nearest, minus_farthest;
+};
+
+inline void take_nearer(Depths& depths, const Depths& other) {
+#if defined(__GNUC__)
+  using Two = float __attribute__((vector_size(8)));
+  Two a, b;
+  std::memcpy(&a, &depths, sizeof(Two)), std::memcpy(&b, &other, sizeof(Two));
+  a = a < b ? a : b;
+  std::memcpy(&depths, &a, sizeof(Two));
+#else
+  depths = {std::min(depths.nearest, other.nearest), std::min(depths.minus_farthest, other.minus_farthest)};
+#endif
+}
+
 // Memory of one thread that is kept between calls.
 struct Scratch {
-  // Points of the tile: 16 * pixel in the tile + layers drawn, depth, place in the scene.
-  std::vector<std::uint32_t> where, index;
+  // Points of the tile: 16 * pixel in the tile + layers drawn, depth, place in the scene; and a list of
+  // some of them.
+  std::vector<std::uint32_t> where, index, later;
   std::vector<float> depth;
   std::size_t points = 0;
   // Pixels of the tile, all layers.
-  std::vector<float> nearest, sum;
+  std::vector<Depths> depths;
+  std::vector<float> sum;
   std::vector<std::int32_t> count;
+  // Pixels of the finest layer: bit l, whether their points are looked at one by one in layer l.
+  std::vector<std::uint16_t> alone;
 };
 
 // The blocks that may be seen in each tile of a view, in order.
