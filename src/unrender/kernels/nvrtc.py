@@ -22,7 +22,7 @@ import torch
 
 from unrender.errors import SettingsError
 
-__all__ = ["Kernels", "available", "cache_folder", "compile_cubin", "flatten", "kernels"]
+__all__ = ["Kernels", "available", "cache_folder", "compile_cubin", "compiler_version", "flatten", "kernels"]
 
 THREADS = 256
 """Per block, in every kernel of ours."""
@@ -34,7 +34,7 @@ _INSTALL = 'pip install "unrender[cuda]"'
 def available() -> bool:
     """Whether kernels can be compiled; says once what is missing where not."""
     try:
-        _nvrtc_version()
+        compiler_version()
     except SettingsError as error:
         warnings.warn(f"unrender runs on its slower PyTorch reference: {error}", RuntimeWarning, stacklevel=3)
         return False
@@ -90,7 +90,7 @@ def compile_cubin(source: Path, arch: str, defines: Mapping[str, str]) -> bytes:
     Sums and products are rounded one by one (no contraction), divisions and roots correctly: as on the CPU. Raises
     SettingsError without the extra.
     """
-    version, text = _nvrtc_version(), flatten(source)
+    version, text = compiler_version(), flatten(source)
     options = ["c++17", "fma=false", arch, *(f"{name}={value}" for name, value in sorted(defines.items()))]
     key = hashlib.sha256("\0".join([text, version, *options]).encode()).hexdigest()
     kept = cache_folder() / f"{source.parent.name}-{key[:32]}.cubin"
@@ -99,6 +99,20 @@ def compile_cubin(source: Path, arch: str, defines: Mapping[str, str]) -> bytes:
     cubin = _compile(text, source.name, arch, defines)
     _keep(kept, cubin)
     return cubin
+
+
+@cache
+def compiler_version() -> str:
+    """Of the compiler. Raises SettingsError where it, or what speaks to it, is missing."""
+    try:
+        import cuda.core  # noqa: F401
+        from cuda.bindings import nvrtc
+
+        _, major, minor = nvrtc.nvrtcVersion()
+    except (ImportError, RuntimeError) as error:
+        reason = f"the CUDA kernels cannot be compiled ({type(error).__name__}: {error})"
+        raise SettingsError(reason, do=_INSTALL) from error
+    return f"{major}.{minor}"
 
 
 def flatten(source: Path) -> str:
@@ -142,17 +156,3 @@ def _keep(file: Path, content: bytes) -> None:
         partial.replace(file)
     except OSError:
         partial.unlink(missing_ok=True)
-
-
-@cache
-def _nvrtc_version() -> str:
-    """Of the compiler. Raises SettingsError where it, or what speaks to it, is missing."""
-    try:
-        import cuda.core  # noqa: F401
-        from cuda.bindings import nvrtc
-
-        _, major, minor = nvrtc.nvrtcVersion()
-    except (ImportError, RuntimeError) as error:
-        reason = f"the CUDA kernels cannot be compiled ({type(error).__name__}: {error})"
-        raise SettingsError(reason, do=_INSTALL) from error
-    return f"{major}.{minor}"

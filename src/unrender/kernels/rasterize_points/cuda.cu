@@ -16,10 +16,11 @@ namespace unrender {
 constexpr unsigned kChannels = UNRENDER_CHANNELS;
 constexpr unsigned kBroken = 0x80000000U;  // in a pixel's count: a descriptor there is not finite
 
-// A block that may be seen, and how many of its points.
+// A block that may be seen, how many of its points, and fine pixels [left, right) x [top, bottom) that hold them.
 struct Task {
   unsigned block;
   unsigned short count, look_at_normals;
+  unsigned short left, right, top, bottom;
 };
 
 // What kernels that look at points are told.
@@ -101,9 +102,13 @@ UNRENDER_D bool is_finite(unsigned bits) { return bits < 0x7f800000U; }
 // log2 of how many units of the fixed point make 1. `most`: bits of the largest descriptor; `room`: bits left by N.
 UNRENDER_D int unit(unsigned most, int room) {
   const int below = room - (int(most >> 23) - 126);
-  return below < 100 ? below : 100;  // its inverse is a float too
+  return below < 126 ? below : 126;  // its inverse is a float too
 }
 UNRENDER_D float power_of_two(int exponent) { return __int_as_float((exponent + 127) << 23); }
+
+UNRENDER_D void add(long long* at, long long value) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value));
+}
 
 }  // namespace unrender
 
@@ -115,11 +120,12 @@ extern "C" __global__ void cull(const Block* blocks, unsigned count, unsigned po
   const unsigned block = blockIdx.x * blockDim.x + threadIdx.x, view = blockIdx.y;
   if (block >= count) return;
   const unsigned left = points - block * kBlock;
-  const Window window{views[view], height, width, 64, gamma};
+  const Window window{views[view], height, width, 1, gamma};
   const Footprint seen = footprint(blocks[block], left < kBlock ? left : kBlock, window);
   if (seen.count == 0) return;
   const unsigned at = atomicAdd(made + view, 1U);
-  tasks[size_t(view) * count + at] = {block, seen.count, seen.look_at_normals};
+  tasks[size_t(view) * count + at] = {block,     seen.count, seen.look_at_normals, seen.left,
+                                      seen.right, seen.top,   seen.bottom};
 }
 
 // depth [V, P], full of +inf: of the nearest point. most [V], zeros: bits of the largest finite descriptor drawn.
@@ -177,6 +183,37 @@ UNRENDER_D void gather(const Call& call, const View& view, unsigned key, const T
   __syncthreads();
 }
 
+// The pixels of a task in all layers, numbered: points of a block lie together, and what they add to these few pixels is
+// added up in the memory of the block of threads first. Fixed-point numbers stand there as `high` * 2^kLow + `low`: the
+// sums of a block fit, and 32 bits are what that memory can add.
+constexpr unsigned kPatchPixels = 32768 / (8 * kChannels + 4);
+constexpr int kLow = 24;
+struct Patch {
+  int high[kPatchPixels * kChannels];
+  unsigned low[kPatchPixels * kChannels];
+  unsigned count[kPatchPixels];
+};
+
+// One layer of a patch, and of the pyramid.
+struct Layer {
+  unsigned left, top, width, height;  // of the patch
+  unsigned first;                     // number of its first pixel
+  unsigned image_width, image_first;
+};
+template <class Each>
+UNRENDER_D unsigned for_layers(const Call& call, const Task& task, int layers, const Each& each) {
+  unsigned first = 0, image_first = 0;
+  for (int level = 0; level < layers; ++level) {
+    const unsigned left = task.left >> level, top = task.top >> level;
+    const unsigned width = ((task.right - 1U) >> level) - left + 1, height = ((task.bottom - 1U) >> level) - top + 1;
+    const unsigned image_width = ((call.width - 1) >> level) + 1, image_height = ((call.height - 1) >> level) + 1;
+    each(level, Layer{left, top, width, height, first, image_width, image_first});
+    first += width * height;
+    image_first += image_width * image_height;
+  }
+  return first;
+}
+
 // sum [V, P, D] and count [V, P], zeros: the points in the depth band (1 + alpha = `band`) behind the nearest.
 extern "C" __global__ void blend(UNRENDER_CALL, const Scalar* descriptors, const float* depth, unsigned pixels,
                                  const unsigned* most, float band, int room, long long* sum, unsigned* count) {
@@ -184,25 +221,54 @@ extern "C" __global__ void blend(UNRENDER_CALL, const Scalar* descriptors, const
   const View view = views[blockIdx.y];
   const unsigned key = ghost_key(*seed, blockIdx.y);
   const float units = power_of_two(unit(most[blockIdx.y], room));
-  const size_t first = size_t(blockIdx.y) * pixels;
+  depth += size_t(blockIdx.y) * pixels;
+  sum += size_t(blockIdx.y) * pixels * kChannels;
+  count += size_t(blockIdx.y) * pixels;
   __shared__ Gathered gathered;
+  __shared__ Patch patch;
   for (unsigned at = blockIdx.x; at < made[blockIdx.y]; at += gridDim.x) {
-    gather(call, view, key, tasks[size_t(blockIdx.y) * blocks + at], gathered);
+    const Task task = tasks[size_t(blockIdx.y) * blocks + at];
+    const unsigned size = for_layers(call, task, layers, [](int, const Layer&) {});
+    const bool together = size <= kPatchPixels;
+    gather(call, view, key, task, gathered);
+    for (unsigned i = threadIdx.x; together && i < size * kChannels; i += kBlock) patch.high[i] = 0, patch.low[i] = 0;
+    for (unsigned i = threadIdx.x; together && i < size; i += kBlock) patch.count[i] = 0;
+    __syncthreads();
     for (unsigned item = threadIdx.x; item < gathered.count * kChannels; item += kBlock) {
       const unsigned point = item / kChannels, channel = item % kChannels;
       const float value = widen(descriptors[size_t(gathered.index[point]) * kChannels + channel]);
       const bool finite = is_finite(size_bits(value));
       const long long fixed = finite ? llrintf(value * units) : 0;
       const Drawn drawn = gathered.drawn[point];
-      for_pixels(call, drawn, [&](unsigned pixel) {
-        const size_t to = first + pixel;
+      for_layers(call, task, drawn.layers, [&](int level, const Layer& layer) {
+        const unsigned column = unsigned(drawn.column) >> level, row = unsigned(drawn.row) >> level;
+        const size_t to = layer.image_first + row * layer.image_width + column;
         if (!(drawn.depth <= band * depth[to])) return;
-        atomicAdd(reinterpret_cast<unsigned long long*>(sum) + to * kChannels + channel,
-                  static_cast<unsigned long long>(fixed));
-        if (channel == 0) atomicAdd(count + to, 1U);
+        const unsigned here = layer.first + (row - layer.top) * layer.width + (column - layer.left);
+        if (together) {
+          atomicAdd(&patch.high[here * kChannels + channel], int(fixed >> kLow));
+          atomicAdd(&patch.low[here * kChannels + channel], unsigned(fixed) & ((1U << kLow) - 1));
+          if (channel == 0) atomicAdd(&patch.count[here], 1U);
+        } else {
+          add(sum + to * kChannels + channel, fixed);
+          if (channel == 0) atomicAdd(count + to, 1U);
+        }
         if (!finite) atomicOr(count + to, kBroken);
       });
     }
+    __syncthreads();
+    if (!together) continue;
+    for_layers(call, task, layers, [&](int, const Layer& layer) {
+      for (unsigned i = threadIdx.x; i < layer.width * layer.height * kChannels; i += kBlock) {
+        const unsigned pixel = i / kChannels, channel = i % kChannels, here = layer.first + pixel;
+        if (patch.count[here] == 0) continue;
+        const unsigned row = layer.top + pixel / layer.width, column = layer.left + pixel % layer.width;
+        const size_t to = layer.image_first + row * layer.image_width + column;
+        const unsigned from = here * kChannels + channel;
+        add(sum + to * kChannels + channel, (static_cast<long long>(patch.high[from]) << kLow) + patch.low[from]);
+        if (channel == 0) atomicAdd(count + to, patch.count[here]);
+      }
+    });
   }
 }
 

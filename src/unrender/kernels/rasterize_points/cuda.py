@@ -53,7 +53,7 @@ def forward(
     sums = torch.zeros(*shape, channels, dtype=torch.int64, device=device)
     features = torch.empty(*shape, channels, device=device)
     most = torch.zeros(len(views), dtype=torch.int32, device=device)
-    room = c_int(62 - cloud.scene_points.bit_length())
+    room = c_int(min(62 - cloud.scene_points.bit_length(), 46))  # in the halves of a `Patch` 256 fit into 54
     pixels = c_uint32(shape[1])
     points, image = (call.arguments, _at(descriptors), _at(depth), pixels, _at(most)), _over(shape, channels)
     made.launch("nearest", grid, *points[0], *points[1:])
@@ -103,7 +103,7 @@ def _call(
     # Small, so that CUDA copies them before it returns: nothing waits, also where they come from the CPU.
     rows = views.to(device, torch.float32, non_blocking=True).contiguous()
     seed = seed.to(device, non_blocking=True)
-    tasks = torch.empty(len(views), blocks, 2, dtype=torch.int32, device=device)
+    tasks = torch.empty(len(views), blocks, 4, dtype=torch.int32, device=device)
     count = torch.zeros(len(views), dtype=torch.int32, device=device)
     size = (c_int(numbers.height), c_int(numbers.width))
     sorted_points = (_at(cloud.blocks), c_uint32(blocks), c_uint32(points))
