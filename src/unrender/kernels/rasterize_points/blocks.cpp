@@ -46,74 +46,6 @@ void radix_sort(std::vector<Keyed>& items) {
   }
 }
 
-struct Interval {
-  double low, high;
-};
-
-Interval operator+(Interval a, Interval b) { return {a.low + b.low, a.high + b.high}; }
-Interval operator*(Interval a, Interval b) {
-  const auto [low, high] = std::minmax({a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high});
-  return {low, high};
-}
-Interval operator*(double a, Interval b) { return Interval{a, a} * b; }
-Interval operator+(double a, Interval b) { return Interval{a, a} + b; }
-Interval square(Interval a) {
-  const double low = a.low * a.low, high = a.high * a.high;
-  return {a.low <= 0 && a.high >= 0 ? 0.0 : std::min(low, high), std::max(low, high)};
-}
-
-// Slopes that no image reaches; finite, so that no product becomes NaN.
-constexpr double kSteepest = 1e9;
-
-// side / depth for a box that may reach behind the camera.
-Interval slopes(Interval side, Interval depth, double steepest) {
-  Interval result;
-  if (depth.low > 0) {
-    result = side * Interval{1 / depth.high, 1 / depth.low};
-  } else {
-    result = {side.low > 0 ? side.low / depth.high : -kSteepest, side.high < 0 ? side.high / depth.high : kSteepest};
-  }
-  return {std::max(result.low, -steepest), std::min(result.high, steepest)};
-}
-
-// The box in camera axes, widened by what float32 arithmetic may be wrong by.
-std::array<Interval, 3> box_in_camera(const Block& block, const View& view) {
-  constexpr double kRounding = 1e-6;
-  std::array<Interval, 3> box;
-  for (int axis = 0; axis < 3; ++axis) {
-    const float* row = view.rotation + 3 * axis;
-    double center = view.translation[axis], half = 0, size = std::abs(view.translation[axis]);
-    for (int k = 0; k < 3; ++k) {
-      center += double(row[k]) * block.center[k];
-      half += std::abs(double(row[k])) * block.half[k];
-      size += std::abs(double(row[k])) * (std::abs(block.center[k]) + block.half[k]);
-    }
-    half += kRounding * size;
-    box[axis] = {center - half, center + half};
-  }
-  return box;
-}
-
-// Tiles [first, last) of an interval on the plane at focal length 1, widened by rounding; false where it misses the
-// image.
-bool pixels(double focal, Interval at, double center, int size, int tile, std::uint16_t& first, std::uint16_t& last) {
-  at = center + focal * at;
-  const double slack = 0.01 + 1e-5 * (std::max(std::abs(at.low), std::abs(at.high)) + std::abs(center));
-  const double low = at.low - slack, high = at.high + slack;
-  if (!(low < size && high >= 0)) return false;
-  first = static_cast<std::uint16_t>(std::max(low, 0.0) / tile);
-  last = static_cast<std::uint16_t>(std::min(high, size - 1.0) / tile + 1);
-  return true;
-}
-
-// More than any magnification among slopes with squares up to `s` and depths from `nearest`.
-double most_magnification(const Lens& lens, double s, double nearest) {
-  if (!(nearest > 0)) return kInfinity;
-  const double radial = 1 + 3 * std::abs(double(lens.k1)) * s + 5 * std::abs(double(lens.k2)) * s * s;
-  const double tangential = 8 * (std::abs(double(lens.p1)) + std::abs(double(lens.p2))) * std::sqrt(s);
-  return std::max(lens.mx, lens.my) * (radial + tangential) * std::sqrt(1 + s) / nearest * (1 + 1e-4);
-}
-
 }  // namespace
 
 PointBlocks::PointBlocks(const float* position, const float* normal, const float* radius, const float* threshold,
@@ -233,62 +165,6 @@ void PointBlocks::measure_normals(std::size_t block, Block& made) const {
   made.normals = Normals::cone;
   made.spread[0] = static_cast<float>(least);
   made.spread[1] = static_cast<float>(std::sqrt(1 - least * least));
-}
-
-// Whether every point of the block faces away from the eye; `all_face`: whether every point faces it.
-bool PointBlocks::faces_away(const Block& block, const View& view, bool& all_face) const {
-  all_face = block.normals == Normals::zero;
-  if (block.normals != Normals::cone) return false;
-  double along = 0, squared = 0, size = block.radius;
-  for (int axis = 0; axis < 3; ++axis) {
-    const double way = double(block.center[axis]) - view.eye[axis];
-    along += way * block.axis[axis];
-    squared += way * way;
-    size += std::abs(block.center[axis]) + std::abs(view.eye[axis]);
-  }
-  const double distance = std::sqrt(squared), margin = block.radius + 1e-5 * size;
-  const double across = std::sqrt(std::max(squared - along * along, 0.0));
-  const double cosine = block.spread[0], sine = block.spread[1];
-  // normal . way, over all normals of the cone, lies between these.
-  const double least = along > -distance * cosine ? along * cosine - across * sine : -distance;
-  const double most = along < distance * cosine ? along * cosine + across * sine : distance;
-  all_face = most < -margin;
-  return least > margin;
-}
-
-Footprint PointBlocks::footprint(std::size_t number, const Window& window) const {
-  const Block& block = blocks_[number];
-  const View& view = window.view;
-  const Lens& lens = view.lens;
-  Footprint seen;
-  bool all_face;
-  if (faces_away(block, view, all_face)) return seen;
-  const auto box = box_in_camera(block, view);
-  if (!(box[2].high > 0)) return seen;
-  const double valid = double(lens.valid) * (1 + 1e-5);
-  const double steepest = std::min(std::sqrt(valid), kSteepest);
-  const Interval x = slopes(box[0], box[2], steepest), y = slopes(box[1], box[2], steepest);
-  if (!(x.low <= x.high && y.low <= y.high)) return seen;
-  Interval s = square(x) + square(y);
-  if (s.low > valid) return seen;
-  s.high = std::min(s.high, valid);
-  const Interval radial = 1 + s * (double(lens.k1) + double(lens.k2) * s);
-  const Interval twice_xy = 2 * (x * y);
-  const Interval u = x * radial + double(lens.p1) * twice_xy + double(lens.p2) * (s + 2 * square(x));
-  const Interval v = y * radial + double(lens.p2) * twice_xy + double(lens.p1) * (s + 2 * square(y));
-  if (!pixels(lens.fx, u, lens.cx, window.width, window.tile, seen.left, seen.right)) return seen;
-  if (!pixels(lens.fy, v, lens.cy, window.height, window.tile, seen.top, seen.bottom)) return seen;
-  seen.look_at_normals = !all_face;
-  std::uint32_t count = size(number);
-  if (window.gamma > 0) {
-    // In whole steps: which of the last points are drawn is decided point by point.
-    const double most = window.gamma * most_magnification(lens, s.high, box[2].low);
-    const auto steps = std::count_if(std::begin(block.reach), std::end(block.reach),
-                                     [most](float far) { return far * most > 1; });
-    count = std::min(count, static_cast<std::uint32_t>(steps) * kStep);
-  }
-  seen.count = static_cast<std::uint16_t>(count);
-  return seen;
 }
 
 }  // namespace unrender

@@ -8,37 +8,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "maths.h"
+#include "footprint.h"
 
 namespace unrender {
-
-constexpr std::uint32_t kBlock = 256;
-constexpr std::uint32_t kStep = 16;
-
-// What a block's normals allow: all zero (everybody sees the points), within a cone, or unknown.
-enum class Normals : std::uint8_t { zero, cone, mixed };
-
-struct Block {
-  float center[3], half[3];  // box
-  float radius;              // of a sphere around `center`
-  float axis[3], spread[2];  // normals lie within an angle of (cos, sin) = spread around the axis
-  Normals normals;
-  float reach[kBlock / kStep];  // of every kStep-th point, falling; 0 where there is none
-};
-
-// Where a block may be seen: tiles [left, right) x [top, bottom), at most the first `count` of its points. 0: nowhere.
-struct Footprint {
-  std::uint16_t left = 0, right = 0, top = 0, bottom = 0;
-  std::uint16_t count = 0;
-  bool look_at_normals = false;
-};
-
-// What blocks are looked at with: one view, its image in tiles, and gamma (below 0: nothing is discarded).
-struct Window {
-  View view;
-  int height, width, tile;
-  float gamma;
-};
 
 // The geometry of a scene, sorted: about 32.5 bytes per point.
 class PointBlocks {
@@ -53,7 +25,9 @@ class PointBlocks {
   std::uint32_t size(std::size_t block) const;
   std::size_t bytes() const;
 
-  Footprint footprint(std::size_t block, const Window& window) const;
+  Footprint footprint(std::size_t block, const Window& window) const {
+    return unrender::footprint(blocks_[block], size(block), window);
+  }
 
   // Sorted; index is the point's place in the scene.
   std::vector<float> px, py, pz, nx, ny, nz, reach;
@@ -65,7 +39,6 @@ class PointBlocks {
               std::size_t block);
   void measure(std::size_t block);
   void measure_normals(std::size_t block, Block& made) const;
-  bool faces_away(const Block& block, const View& view, bool& all_face) const;
 
   std::vector<Block> blocks_;
 };

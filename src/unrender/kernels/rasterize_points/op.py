@@ -1,7 +1,7 @@
 """One-pixel point rasterisation: one call, and whichever implementation is there behind it.
 
-``rasterize_points`` runs the compiled kernel where it is built and the tensors are float32 on the CPU, and the PyTorch
-reference otherwise. Both give the same hits to the bit and the same features to rounding.
+``rasterize_points`` runs the compiled kernel of the tensors' device where there is one and they are float32, and the
+PyTorch reference otherwise. All give the same hits to the bit and the same features to rounding.
 
 Letters: N points, V views, L layers, P pixels of the whole pyramid (``reference.pyramid_offsets``), D channels.
 """
@@ -9,6 +9,7 @@ Letters: N points, V views, L layers, P pixels of the whole pyramid (``reference
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,7 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from unrender.kernels.loader import native
+from unrender.kernels.loader import gpu, native
+from unrender.kernels.rasterize_points import cuda
+from unrender.kernels.rasterize_points.cuda_blocks import sort_points
 from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.reference import blend, find_hits, layer_sizes, pyramid_offsets
 
@@ -67,21 +70,36 @@ def rasterize_points(
 
     ``seed``: int64 scalar tensor that says which points are ghosts. Points that are not finite are never seen.
     Gradient: exact to the descriptors; none to geometry and views. Same inputs, same bits, whatever the number of
-    threads (``torch.get_num_threads()`` of them work).
+    threads (``torch.get_num_threads()`` of them work). Descriptors may be float16: features are float32 then.
     """
     seed = torch.zeros((), dtype=torch.int64) if seed is None else seed
     tensors = (*geometry, descriptors)
-    if native() is not None and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors):
+    if _compiled(geometry, descriptors, rules):
         gamma = -1.0 if rules.gamma is None else rules.gamma
         numbers = (rules.height, rules.width, rules.layers, rules.alpha, gamma, rules.ghosts)
         return Pyramids(*torch.ops.unrender.rasterize_points(*tensors, views, seed, *numbers))
     return _reference(geometry, descriptors, views, rules, seed)
 
 
+def _compiled(geometry: Geometry, descriptors: torch.Tensor, rules: Rules) -> bool:
+    """Whether a compiled kernel takes these tensors and this size."""
+    devices = {tensor.device for tensor in (*geometry, descriptors)}
+    if len(devices) != 1 or any(tensor.dtype != torch.float32 for tensor in geometry):
+        return False
+    match devices.pop().type:
+        case "cpu":
+            return descriptors.dtype == torch.float32 and native() is not None
+        case "cuda":
+            fits = max(rules.height, rules.width) < 2**16
+            return fits and descriptors.dtype in (torch.float32, torch.float16) and gpu()
+    return False
+
+
 def _reference(
     geometry: Geometry, descriptors: torch.Tensor, views: torch.Tensor, rules: Rules, seed: torch.Tensor
 ) -> Pyramids:
     """The same in PyTorch, view by view."""
+    descriptors = descriptors.float() if descriptors.dtype == torch.float16 else descriptors
     size = (rules.height, rules.width)
     fixed = Geometry(*(tensor.detach() for tensor in geometry))
     drawn = []
@@ -98,12 +116,9 @@ def _reference(
         drawn.append((blend(descriptors, hits), hits.count.int(), hits.depth))
     if not drawn:
         pixels = pyramid_offsets(layer_sizes(*size, rules.layers))[-1]
-        return Pyramids(descriptors.new_zeros(0, pixels, descriptors.shape[1]), *_no_views(pixels))
+        none = torch.zeros(0, pixels, device=descriptors.device)
+        return Pyramids(descriptors.new_zeros(0, pixels, descriptors.shape[1]), none.int(), none)
     return Pyramids(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
-
-
-def _no_views(pixels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.zeros(0, pixels, dtype=torch.int32), torch.zeros(0, pixels)
 
 
 # The compiled kernel as an operator of PyTorch, for autograd and torch.compile.
@@ -125,7 +140,7 @@ def _forward(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     features = _floats(module, (*shape, descriptors.shape[1]))
     count, depth = _ints(module, shape), _floats(module, shape)
     if len(views):
-        _rasterizer(module, *geometry).forward(
+        _sorted(module.Rasterizer, *geometry).forward(
             views.contiguous(),
             descriptors.contiguous(),
             features,
@@ -138,12 +153,18 @@ def _forward(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     return features, count, depth
 
 
+@_forward.register_kernel("cuda")
+def _(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    *geometry, descriptors, views, seed = (t.detach() for t in arguments[:7])
+    return cuda.forward(_sorted(None, *geometry), descriptors, views, seed, cuda.Numbers(*arguments[7:]))
+
+
 @_forward.register_fake
 def _(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     descriptors, views = arguments[4], arguments[5]
     shape = (views.shape[0], _pixels(*arguments[7:10]))
-    features = descriptors.new_empty(*shape, descriptors.shape[1])
-    return features, descriptors.new_empty(shape, dtype=torch.int32), descriptors.new_empty(shape)
+    features, depth = (descriptors.new_empty(s, dtype=torch.float32) for s in ((*shape, descriptors.shape[1]), shape))
+    return features, descriptors.new_empty(shape, dtype=torch.int32), depth
 
 
 @torch.library.custom_op(
@@ -158,8 +179,15 @@ def _backward(gradient: torch.Tensor, count: torch.Tensor, depth: torch.Tensor, 
     into = _floats(module, (len(geometry[0]), gradient.shape[2]))
     module.clear(into, threads)
     if len(views):
-        _rasterizer(module, *geometry).backward(views, gradient, count, depth, into, *arguments[6:], int(seed), threads)
+        cloud = _sorted(module.Rasterizer, *geometry)
+        cloud.backward(views, gradient, count, depth, into, *arguments[6:], int(seed), threads)
     return into
+
+
+@_backward.register_kernel("cuda")
+def _(gradient: torch.Tensor, count: torch.Tensor, depth: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    *geometry, views, seed = (t.detach() for t in arguments[:6])
+    return cuda.backward(_sorted(None, *geometry), gradient, count, depth, views, seed, cuda.Numbers(*arguments[6:]))
 
 
 @_backward.register_fake
@@ -172,14 +200,14 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Te
     _, count, depth = output
     ctx.mark_non_differentiable(count, depth)
     ctx.save_for_backward(count, depth, *inputs[:4], *inputs[5:7])
-    ctx.numbers = inputs[7:]
+    ctx.numbers, ctx.dtype = inputs[7:], inputs[4].dtype
 
 
 def _pull_back(ctx: Any, gradient: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
     if not ctx.needs_input_grad[4]:
         return (None,) * 13
     into = torch.ops.unrender.rasterize_points_backward(gradient, *ctx.saved_tensors, *ctx.numbers)
-    return (None,) * 4 + (into,) + (None,) * 8
+    return (None,) * 4 + (into.to(ctx.dtype),) + (None,) * 8
 
 
 _forward.register_autograd(_pull_back, setup_context=_keep_for_backward)
@@ -233,10 +261,10 @@ _kept: dict[tuple[_Identity, ...], Any] = {}
 _kept_lock = threading.Lock()
 
 
-def _rasterizer(module: ModuleType, *geometry: torch.Tensor) -> Any:
-    """The cloud of ``geometry``, sorted; kept for the next call."""
+def _sorted(make: Callable[..., Any] | None, *geometry: torch.Tensor) -> Any:
+    """The cloud of ``geometry``, sorted, as ``make`` does it on the CPU or for the GPU; kept for the next call."""
     if any(tensor.is_inference() for tensor in geometry):  # they do not say when they change
-        return _sort(module, geometry)
+        return _sort(make, geometry)
     key = tuple(_Identity.of(tensor) for tensor in geometry)
     with _kept_lock:
         for old in [old for old in _kept if any(part.storage.expired() for part in old)]:
@@ -244,10 +272,11 @@ def _rasterizer(module: ModuleType, *geometry: torch.Tensor) -> Any:
         if key not in _kept:
             while len(_kept) >= _MOST_KEPT:
                 del _kept[next(iter(_kept))]
-            _kept[key] = _sort(module, geometry)
+            _kept[key] = _sort(make, geometry)
         _kept[key] = _kept.pop(key)  # the last is the one used last
         return _kept[key]
 
 
-def _sort(module: ModuleType, geometry: tuple[torch.Tensor, ...]) -> Any:
-    return module.Rasterizer(*(tensor.contiguous() for tensor in geometry), torch.get_num_threads())
+def _sort(make: Callable[..., Any] | None, geometry: tuple[torch.Tensor, ...]) -> Any:
+    contiguous = [tensor.contiguous() for tensor in geometry]
+    return sort_points(*contiguous) if make is None else make(*contiguous, torch.get_num_threads())
