@@ -23,7 +23,7 @@ struct Projected {
 std::int32_t layers_drawn(float size) {
   std::uint32_t bits;
   std::memcpy(&bits, &size, sizeof(bits));
-  return size > 1.0f ? std::int32_t(bits + 0x7fffffU >> 23) - 127 : 0;  // 0 for what is no number
+  return size > 1.0f ? std::int32_t((bits + 0x7fffffU) >> 23) - 127 : 0;  // 0 for what is no number
 }
 
 // One loop over the points of a block, without branches, so that it vectorises.

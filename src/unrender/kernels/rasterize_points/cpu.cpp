@@ -32,13 +32,13 @@ void find_depths(const Layout& layout, bool discarding, Scratch& scratch) {
   }
 }
 
-// Where every point is in every layer, few need to be looked at beyond the finest: most pixels are a `whole` for a
-// coarser one, all of their blended points lie within its depth band, or none does. Calls whole(pixel) for the largest
-// such below a coarser pixel, and mixed(pixel) for those pixels of the finest layer whose points must be asked one by one.
+// Where every point is in every layer, few need to be looked at beyond the finest: most pixels are a whole for a
+// coarser one, all of their blended points lie within its depth band, or none does. Calls whole(pixel) for the largest of
+// the former below a coarser pixel, and mixed(pixel) for pixels of the finest layer whose points are asked one by one.
 // `limit`: where the band of the coarser pixel ends; `first`, `level`: the four pixels to look at.
 template <class Whole, class Mixed>
-void for_parts(const Layout& layout, const Depths* depths, std::size_t first, int level, float limit, const Whole& whole,
-               const Mixed& mixed) {
+void for_parts(const Layout& layout, const Depths* depths, std::size_t first, int level, float limit,
+               const Whole& whole, const Mixed& mixed) {
   for (std::size_t pixel = first; pixel < first + 4; ++pixel) {
     if (depths[pixel].nearest > limit) continue;
     if (-depths[pixel].minus_farthest <= limit)
@@ -126,7 +126,6 @@ void clear_tile(const Layout& layout, int column, int row, int channels, const F
     }
   }
 }
-
 
 // Sums and counts of whole pixels join those of the pixels that cover them.
 template <int D>

@@ -70,7 +70,8 @@ def rasterize_points(
 
     ``seed``: int64 scalar tensor that says which points are ghosts. Points that are not finite are never seen.
     Gradient: exact to the descriptors; none to geometry and views. Same inputs, same bits, whatever the number of
-    threads (``torch.get_num_threads()`` of them work). Descriptors may be float16: features are float32 then.
+    threads (``torch.get_num_threads()`` of them work). Descriptors may be float16 or
+    bfloat16: features and the sums behind them are float32 then.
     """
     seed = torch.zeros((), dtype=torch.int64) if seed is None else seed
     tensors = (*geometry, descriptors)
@@ -81,6 +82,9 @@ def rasterize_points(
     return _reference(geometry, descriptors, views, rules, seed)
 
 
+_PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
+
+
 def _compiled(geometry: Geometry, descriptors: torch.Tensor, rules: Rules) -> bool:
     """Whether a compiled kernel takes these tensors and this size."""
     devices = {tensor.device for tensor in (*geometry, descriptors)}
@@ -88,10 +92,10 @@ def _compiled(geometry: Geometry, descriptors: torch.Tensor, rules: Rules) -> bo
         return False
     match devices.pop().type:
         case "cpu":
-            return descriptors.dtype == torch.float32 and native() is not None
+            return descriptors.dtype in _PRECISIONS and native() is not None
         case "cuda":
             fits = max(rules.height, rules.width) < 2**16
-            return fits and descriptors.dtype in (torch.float32, torch.float16) and gpu()
+            return fits and descriptors.dtype in _PRECISIONS[:2] and gpu()
     return False
 
 
@@ -99,7 +103,7 @@ def _reference(
     geometry: Geometry, descriptors: torch.Tensor, views: torch.Tensor, rules: Rules, seed: torch.Tensor
 ) -> Pyramids:
     """The same in PyTorch, view by view."""
-    descriptors = descriptors.float() if descriptors.dtype == torch.float16 else descriptors
+    descriptors = descriptors.float() if descriptors.dtype in _PRECISIONS else descriptors
     size = (rules.height, rules.width)
     fixed = Geometry(*(tensor.detach() for tensor in geometry))
     drawn = []

@@ -1,7 +1,7 @@
 // All views of a batch, forward and backward, on the CPU.
 //
-// The image is cut into tiles, see tiles.h. A tile takes the points of the blocks that may fall into it, in the order in
-// which they stand: a pixel's sum always has the same order, whatever the number of threads.
+// The image is cut into tiles, see tiles.h. A tile takes the points of the blocks that may fall into it, in the order
+// in which they stand: a pixel's sum always has the same order, whatever the number of threads.
 #pragma once
 
 #include <algorithm>

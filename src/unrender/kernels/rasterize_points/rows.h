@@ -53,7 +53,7 @@ Four load_four(const Number* from) {
   return result;
 }
 
-// to = change(to, from), channel by channel; four at once where the compiler knows their number D, which is 0 elsewhere.
+// to = change(to, from), channel by channel; four at once where the compiler knows their number D, 0 elsewhere.
 template <int D, class Number, class Change>
 void for_channels(float* to, const Number* from, int channels, const Change& change) {
   if constexpr (D > 0 && D % kFour == 0) {

@@ -1,8 +1,8 @@
 // The image cut into square tiles, each with its pixels of all layers.
 //
 // Layer l of a tile of 2^k pixels is 2^(k-l) pixels wide, and k >= L - 1. So tiles know nothing of each other, and one
-// thread works in one tile without atomics, in caches of its own. Inside a tile pixels are numbered along a Morton curve:
-// pixel c of a layer lies in pixel c >> 2 of the next.
+// thread works in one tile without atomics, in caches of its own. Inside a tile pixels are numbered along a Morton
+// curve: pixel c of a layer lies in pixel c >> 2 of the next.
 #pragma once
 
 #include <algorithm>
