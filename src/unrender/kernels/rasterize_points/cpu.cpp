@@ -33,8 +33,8 @@ void find_depths(const Layout& layout, bool discarding, Scratch& scratch) {
 }
 
 // Where every point is in every layer, few need to be looked at beyond the finest: most pixels are a whole for a
-// coarser one, all of their blended points lie within its depth band, or none does. Calls whole(pixel) for the largest of
-// the former below a coarser pixel, and mixed(pixel) for pixels of the finest layer whose points are asked one by one.
+// coarser one, all of their blended points lie within its depth band, or none does. Calls whole(pixel) for the largest
+// of the former below a coarser pixel, and mixed(pixel) for those of the finest layer whose points are asked one by one.
 // `limit`: where the band of the coarser pixel ends; `first`, `level`: the four pixels to look at.
 template <class Whole, class Mixed>
 void for_parts(const Layout& layout, const Depths* depths, std::size_t first, int level, float limit,
