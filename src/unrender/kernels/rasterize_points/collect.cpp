@@ -113,8 +113,7 @@ void collect_points(const PointBlocks& blocks, const Plan& plan, std::size_t til
     const Plan::Entry& entry = plan.entries[at];
     if (scratch.where.size() < points + 2 * kBlock) {
       const std::size_t room = 2 * points + 2 * kBlock;
-      for (auto* list : {&scratch.where, &scratch.index, &scratch.later}) list->resize(room);
-      scratch.depth.resize(room);
+      scratch.where.resize(room), scratch.index.resize(room), scratch.depth.resize(room);
     }
     const Lot* lot = blocks.lots(entry.block);
     for (const Lot* end = lot + (entry.count + kStep - 1) / kStep; lot < end; ++lot) {

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <limits>
 
 #include "../threads.h"
@@ -14,102 +13,45 @@ namespace {
 
 constexpr float kEmpty = std::numeric_limits<float>::infinity();
 
-// First of the four pixels of the next finer layer that a pixel of the tile covers.
-std::size_t finer(const Layout& layout, std::size_t pixel, int level) {
-  return layout.local[level - 1] + 4 * (pixel - layout.local[level]);
-}
-
-// Depths of the nearest and the farthest point per pixel of the tile: in the finest layer, or in each that draws them.
-void find_depths(const Layout& layout, bool discarding, Scratch& scratch) {
-  Depths* depths = scratch.depths.data();
-  std::fill_n(depths, discarding ? layout.tile_pixels() : layout.local[1], Depths{kEmpty, kEmpty});
+// Depth of the nearest point per pixel of the tile, all layers.
+void find_nearest(const Layout& layout, bool discarding, Scratch& scratch) {
+  float* nearest = scratch.nearest.data();
+  std::fill_n(nearest, layout.tile_pixels(), kEmpty);
+  const auto take = [nearest](std::size_t pixel, float depth) {  // no branch: which point is nearer is hard to foretell
+    const float before = nearest[pixel];
+    nearest[pixel] = depth < before ? depth : before;
+  };
   for (std::size_t i = 0; i < scratch.points; ++i) {
     const std::uint32_t pixel = scratch.where[i] >> 4;
-    const Depths here{scratch.depth[i], -scratch.depth[i]};
-    take_nearer(depths[pixel], here);
+    take(pixel, scratch.depth[i]);
     for (int level = 1; discarding && level < int(scratch.where[i] & 15); ++level)
-      take_nearer(depths[layout.local[level] + (pixel >> 2 * level)], here);
+      take(layout.local[level] + (pixel >> 2 * level), scratch.depth[i]);
   }
-}
-
-// Where every point is in every layer, few need to be looked at beyond the finest: most pixels are a whole for a
-// coarser one, all of their blended points lie within its depth band, or none does. Calls whole(pixel) for the largest
-// of the former below a coarser pixel, and mixed(pixel) for those of the finest layer whose points are asked one by one.
-// `limit`: where the band of the coarser pixel ends; `first`, `level`: the four pixels to look at.
-template <class Whole, class Mixed>
-void for_parts(const Layout& layout, const Depths* depths, std::size_t first, int level, float limit,
-               const Whole& whole, const Mixed& mixed) {
-  for (std::size_t pixel = first; pixel < first + 4; ++pixel) {
-    if (depths[pixel].nearest > limit) continue;
-    if (-depths[pixel].minus_farthest <= limit)
-      whole(pixel);
-    else if (level == 0)
-      mixed(pixel);
-    else
-      for_parts(layout, depths, finer(layout, pixel, level), level - 1, limit, whole, mixed);
-  }
-}
-
-// The same for every pixel of a layer: whole(pixel of the layer, part of it), mixed(part).
-template <class Whole, class Mixed>
-void for_parts_of(const Layout& layout, const Scratch& scratch, int level, float band, const Whole& whole,
-                  const Mixed& mixed) {
-  for (std::size_t at = layout.local[level]; at < layout.local[level + 1]; ++at) {
-    if (scratch.depths[at].nearest == kEmpty) continue;
-    for_parts(layout, scratch.depths.data(), finer(layout, at, level), level - 1, band * scratch.depths[at].nearest,
-              [&](std::size_t part) { whole(at, part); }, mixed);
-  }
-}
-
-// Depths of the coarser layers, and in which layers the points of each fine pixel are looked at one by one.
-void compare_layers(const Layout& layout, float band, Scratch& scratch) {
-  Depths* depths = scratch.depths.data();
-  std::fill_n(scratch.alone.data(), layout.local[1], std::uint16_t(0));
-  for (std::size_t i = 0; i < layout.local[1]; ++i)  // what is behind the band is not blended
-    depths[i].minus_farthest = std::max(depths[i].minus_farthest, -band * depths[i].nearest);
-  for (int level = 1; level < layout.layers; ++level) {
-    for (std::size_t at = layout.local[level], child = layout.local[level - 1]; at < layout.local[level + 1]; ++at) {
-      depths[at] = depths[child];
-      for (const std::size_t last = child + 4; child < last; ++child) take_nearer(depths[at], depths[child]);
-      depths[at].minus_farthest = std::max(depths[at].minus_farthest, -band * depths[at].nearest);
-    }
-    for_parts_of(layout, scratch, level, band, [](std::size_t, std::size_t) {},
-                 [&](std::size_t pixel) { scratch.alone[pixel] |= std::uint16_t(1 << level); });
-  }
+  if (discarding) return;
+  // Every point is in every layer: a pixel's nearest is that of the four it covers.
+  for (std::size_t at = layout.local[1], child = 0; at < layout.tile_pixels(); ++at, child += 4)
+    nearest[at] = std::min(std::min(nearest[child], nearest[child + 1]), std::min(nearest[child + 2], nearest[child + 3]));
 }
 
 // Rows of descriptors lie far apart; they are asked for this many points before they are needed.
 constexpr std::size_t kAhead = 64;
 
-// Calls each(where the point's row begins, pixel in the tile) for every blended pair that is not part of a whole pixel.
+// Calls each(where the point's row begins, pixel in the tile) for every blended pair.
 template <int D, class Number, class Each>
-void for_pairs(const Layout& layout, Scratch& scratch, bool discarding, float band, const Number* rows, int channels,
+void for_pairs(const Layout& layout, const Scratch& scratch, float band, const Number* rows, int channels,
                const Each& each) {
   // Not reached through `scratch`, which the compiler would read again after each write.
   const std::uint32_t *where = scratch.where.data(), *index = scratch.index.data();
-  const std::uint16_t* alone = scratch.alone.data();
-  const Depths* depths = scratch.depths.data();
-  const float* depth = scratch.depth.data();
-  const std::size_t stride = D ? D : channels, last = scratch.points - 1;
-  std::uint32_t *later = scratch.later.data(), *end = later;
-  const auto look = [&](std::size_t i, std::size_t at) {
-    if (depth[i] <= band * depths[at].nearest) each(index[i] * stride, at);
-  };
-  const auto pixel = [&](std::size_t i, int level) { return layout.local[level] + (where[i] >> 4 >> 2 * level); };
-  for (std::size_t i = 0; i <= last; ++i) {
-    UNRENDER_PREFETCH(rows + index[std::min(i + kAhead, last)] * stride);
-    look(i, where[i] >> 4);
-    if (discarding) {
-      for (int level = 1; level < int(where[i] & 15); ++level) look(i, pixel(i, level));
-    } else {  // put off, without a branch: which points it will be is hard to foretell
-      *end = static_cast<std::uint32_t>(i);
-      end += alone[where[i] >> 4] != 0;
-    }
-  }
-  for (; later < end; ++later) {
-    UNRENDER_PREFETCH(rows + index[later[std::min<std::ptrdiff_t>(kAhead / 4, end - later - 1)]] * stride);
-    for (std::uint32_t levels = alone[where[*later] >> 4]; levels; levels &= levels - 1)
-      look(*later, pixel(*later, std::countr_zero(levels)));
+  const float *depth = scratch.depth.data(), *nearest = scratch.nearest.data();
+  const std::size_t stride = D ? D : channels, points = scratch.points;
+  for (std::size_t i = 0; i < points; ++i) {
+    UNRENDER_PREFETCH(rows + index[std::min(i + kAhead, points - 1)] * stride);
+    const std::uint32_t pixel = where[i] >> 4;
+    const auto look = [&](std::size_t at) {
+      if (depth[i] <= band * nearest[at]) each(index[i] * stride, at);
+    };
+    look(pixel);  // whatever is drawn is drawn here
+    for (int level = 1; level < int(where[i] & 15); ++level) look(layout.local[level] + (pixel >> 2 * level));
   }
 }
 
@@ -127,49 +69,23 @@ void clear_tile(const Layout& layout, int column, int row, int channels, const F
   }
 }
 
-// Sums and counts of whole pixels join those of the pixels that cover them.
-template <int D>
-void climb(const Layout& layout, float band, int channels, Scratch& scratch) {
-  float* sum = scratch.sum.data();
-  const auto join = [&](std::size_t pixel, std::size_t part) {
-    scratch.count[pixel] += scratch.count[part];
-    add<D>(sum + pixel * channels, sum + part * channels, channels);
-  };
-  for (int level = 1; level < layout.layers; ++level)
-    for_parts_of(layout, scratch, level, band, join, [](std::size_t) {});
-}
-
-// The way back: what whole pixels get from the pixels that cover them.
-template <int D>
-void descend(const Layout& layout, float band, int channels, Scratch& scratch) {
-  float* gradient = scratch.sum.data();
-  const auto share = [&](std::size_t pixel, std::size_t part) {
-    add<D>(gradient + part * channels, gradient + pixel * channels, channels);
-  };
-  for (int level = layout.layers - 1; level > 0; --level)
-    for_parts_of(layout, scratch, level, band, share, [](std::size_t) {});
-}
-
 template <int D, class Number>
 void draw_tile(const Layout& layout, int column, int row, const Settings& settings, int channels, Scratch& scratch,
                const Forward& to, std::size_t view) {
   const std::size_t pixels = layout.tile_pixels(), offset = view * layout.pixels;
   if (scratch.points == 0) return clear_tile(layout, column, row, channels, to, offset);
-  const bool discarding = settings.gamma > 0;
   const auto* rows = static_cast<const Number*>(to.descriptors);
   float* sum = scratch.sum.data();
   std::int32_t* count = scratch.count.data();
   std::fill_n(count, pixels, 0);
   std::fill_n(sum, pixels * channels, 0.0f);
-  find_depths(layout, discarding, scratch);
-  if (!discarding) compare_layers(layout, settings.band, scratch);
-  for_pairs<D>(layout, scratch, discarding, settings.band, rows, channels, [&](std::size_t point, std::size_t at) {
+  find_nearest(layout, settings.gamma > 0, scratch);
+  for_pairs<D>(layout, scratch, settings.band, rows, channels, [&](std::size_t point, std::size_t at) {
     ++count[at];
     add<D>(sum + at * channels, rows + point, channels);
   });
-  if (!discarding) climb<D>(layout, settings.band, channels, scratch);
   for_pixels(layout, column, row, [&](std::size_t from, std::size_t at) {
-    to.depth[offset + at] = scratch.depths[from].nearest;
+    to.depth[offset + at] = scratch.nearest[from];
     to.count[offset + at] = count[from];
     const auto number = static_cast<float>(std::max(count[from], 1));
     for_channels<D>(to.features + (offset + at) * channels, sum + from * channels, channels,
@@ -180,13 +96,11 @@ void draw_tile(const Layout& layout, int column, int row, const Settings& settin
 template <int D>
 void pull_tile(const Layout& layout, int column, int row, const Settings& settings, int channels, Scratch& scratch,
                const Backward& to, std::size_t view) {
-  const bool discarding = settings.gamma > 0;
   float* gradient = scratch.sum.data();
   const std::size_t offset = view * layout.pixels;
   const float* from_view = to.gradient + static_cast<std::ptrdiff_t>(view) * to.step[0];
-  std::fill_n(gradient, layout.tile_pixels() * channels, 0.0f);  // outside the image too
   for_pixels(layout, column, row, [&](std::size_t at, std::size_t from) {
-    scratch.depths[at].nearest = to.depth[offset + from];
+    scratch.nearest[at] = to.depth[offset + from];
     const auto number = static_cast<float>(std::max(to.count[offset + from], 1));
     const float* pixel = from_view + static_cast<std::ptrdiff_t>(from) * to.step[1];
     float* here = gradient + at * channels;
@@ -195,15 +109,9 @@ void pull_tile(const Layout& layout, int column, int row, const Settings& settin
     else
       for (int channel = 0; channel < channels; ++channel) here[channel] = pixel[channel * to.step[2]] / number;
   });
-  if (!discarding) {
-    find_depths(layout, discarding, scratch);  // the farthest are not known
-    compare_layers(layout, settings.band, scratch);
-    descend<D>(layout, settings.band, channels, scratch);
-  }
-  for_pairs<D>(layout, scratch, discarding, settings.band, to.descriptors, channels,
-            [&](std::size_t point, std::size_t at) {
-              add<D>(to.descriptors + point, gradient + at * channels, channels);
-            });
+  for_pairs<D>(layout, scratch, settings.band, to.descriptors, channels, [&](std::size_t point, std::size_t at) {
+    add<D>(to.descriptors + point, gradient + at * channels, channels);
+  });
 }
 
 // Calls work<D>() with the number of channels known to the compiler where it is a usual one.
@@ -223,8 +131,7 @@ void make_room(std::vector<Scratch>& scratch, int threads, const Layout& layout,
   if (scratch.size() < std::size_t(threads)) scratch.resize(threads);
   const std::size_t pixels = layout.tile_pixels();
   for (auto& one : scratch) {
-    if (one.depths.size() < pixels) one.depths.resize(pixels), one.count.resize(pixels);
-    if (one.alone.size() < layout.local[1]) one.alone.resize(layout.local[1]);
+    if (one.nearest.size() < pixels) one.nearest.resize(pixels), one.count.resize(pixels);
     if (one.sum.size() < pixels * channels) one.sum.resize(pixels * channels);
   }
 }

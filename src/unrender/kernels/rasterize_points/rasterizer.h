@@ -4,10 +4,8 @@
 // in which they stand: a pixel's sum always has the same order, whatever the number of threads.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <mutex>
 #include <vector>
 
@@ -50,36 +48,15 @@ struct Backward {
   float* descriptors;  // [N, D], zeros; the gradient is added
 };
 
-// The nearest and the farthest point of a pixel. The latter is kept with the other sign: one minimum serves both.
-struct alignas(8) Depths {
-  float nearest, minus_farthest;
-};
-
-inline void take_nearer(Depths& depths, const Depths& other) {
-#if defined(__GNUC__)
-  using Two = float __attribute__((vector_size(8)));
-  Two a, b;
-  std::memcpy(&a, &depths, sizeof(Two)), std::memcpy(&b, &other, sizeof(Two));
-  a = a < b ? a : b;
-  std::memcpy(&depths, &a, sizeof(Two));
-#else
-  depths = {std::min(depths.nearest, other.nearest), std::min(depths.minus_farthest, other.minus_farthest)};
-#endif
-}
-
 // Memory of one thread that is kept between calls.
 struct Scratch {
-  // Points of the tile: 16 * pixel in the tile + layers drawn, depth, place in the scene; and a list of
-  // some of them.
-  std::vector<std::uint32_t> where, index, later;
+  // Points of the tile: 16 * pixel in the tile + layers drawn, depth, place in the scene.
+  std::vector<std::uint32_t> where, index;
   std::vector<float> depth;
   std::size_t points = 0;
   // Pixels of the tile, all layers.
-  std::vector<Depths> depths;
-  std::vector<float> sum;
+  std::vector<float> nearest, sum;
   std::vector<std::int32_t> count;
-  // Pixels of the finest layer: bit l, whether their points are looked at one by one in layer l.
-  std::vector<std::uint16_t> alone;
 };
 
 // The blocks that may be seen in each tile of a view, in order.
