@@ -30,7 +30,7 @@ void find_nearest(const Layout& layout, bool discarding, Scratch& scratch) {
   if (discarding) return;
   // Every point is in every layer: a pixel's nearest is that of the four it covers.
   for (std::size_t at = layout.local[1], child = 0; at < layout.tile_pixels(); ++at, child += 4)
-    nearest[at] = std::min(std::min(nearest[child], nearest[child + 1]), std::min(nearest[child + 2], nearest[child + 3]));
+    nearest[at] = *std::min_element(nearest + child, nearest + child + 4);
 }
 
 // Rows of descriptors lie far apart; they are asked for this many points before they are needed.
