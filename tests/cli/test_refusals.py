@@ -144,6 +144,21 @@ def other_masks(place: Place) -> Arguments:
     return place.fit("--masks", masks)
 
 
+def one_point(place: Place) -> Arguments:
+    path = place.capture / MODEL / "points3D.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:4]) + "\n")
+    return place.fit()
+
+
+def vgg_weights(content: bytes) -> Callable[[Place], Arguments]:
+    def build(place: Place) -> Arguments:
+        (place.folder / "vgg19.pth").write_bytes(content)
+        settings = f'loss.vgg = 1\nloss.vgg_weights = "{place.folder / "vgg19.pth"}"'
+        return place.fit("--config", place.written("c.toml", settings))
+
+    return build
+
+
 def cloud_nowhere(place: Place) -> Arguments:
     write_ply(place.folder / "c.ply", PointCloud(torch.full((5, 3), torch.nan).double()))
     return place.fit("--points", place.folder / "c.ply")
@@ -265,6 +280,20 @@ CAPTURES: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "a word for a point": (lambda p: p.spoilt(f"{MODEL}/points3D.txt", swap("\n2 ", "\n2 x ")), "line 5 is no point"),
     "nan point, text": (lambda p: p.spoilt(f"{MODEL}/points3D.txt", swap("\n2 ", "\n2 nan ")), "line 5 is no point"),
     "nan point, binary": (in_binary("points3D.bin", 16, NAN), "the position of point 1 is not finite"),
+    "a point beyond numbers": (
+        in_binary("points3D.bin", 16, struct.pack("<d", 1e300)),
+        "point 1 is not finite or beyond",
+    ),
+    "a camera beyond numbers": (
+        in_binary("images.bin", 44, struct.pack("<d", 1e300)),
+        "a translation of at most 1e+15",
+    ),
+    "a focal length of nothing": (
+        in_binary("cameras.bin", 32, struct.pack("<d", 1e-300)),
+        "expected focal lengths of at least 0.064 pixels",
+    ),
+    "a principal point nowhere": (in_binary("cameras.bin", 48, struct.pack("<d", 1e300)), "nothing beyond 6.4e+07"),
+    "one point only": (one_point, "too few points to start from, expected at least 5 distinct points, got 1"),
     "a cloud that is nowhere": (cloud_nowhere, "c.ply: none of the 5 points has a finite position"),
     "a cloud of rubbish": (lambda p: p.fit("--points", p.written("c.ply", "hello")), "c.ply: cannot be read as PLY"),
     "a model of rubbish": (lambda p: p.spoilt(f"{MODEL}/images.txt", rubbish), "images.txt"),
@@ -348,6 +377,12 @@ VERBS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
         lambda p: p.fit("--config", p.written("c.toml", "rates.cameras.exposure = nan")),
         "rates.cameras.exposure, expected finite numbers",
     ),
+    "a rate of no parameter": (
+        lambda p: p.fit("--config", p.written("c.toml", "rates.cameras.exposuer = 1.0")),
+        "rate for an unknown parameter 'cameras.exposuer'",
+    ),
+    "weights of rubbish": (vgg_weights(rubbish(b"")), "vgg19.pth: cannot read VGG-19 weights"),
+    "weights of another rubbish": (vgg_weights(b"hello"), "vgg19.pth: cannot read VGG-19 weights"),
     "a seed too large": (lambda p: p.fit("--seed", "99999999999999999999"), "seed, expected 0 to"),
     "two ways to hold out": (
         lambda p: p.fit("--test-every", 3, "--test-names", p.written("t", "photo_1.jpg")),

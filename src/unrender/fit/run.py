@@ -28,7 +28,8 @@ from typing import Any, Literal
 import tomli_w
 
 from unrender.datasets.capture import Capture
-from unrender.errors import RunError, SettingsError
+from unrender.errors import RunError, SettingsError, UnrenderError
+from unrender.fit.check_start import check_start
 from unrender.fit.checkpoint import Checkpoint, UnsavedError, newest_checkpoint, previous_of, write_checkpoint
 from unrender.fit.evaluate import Evaluation, evaluate
 from unrender.fit.fit import Fit, measured, start_model
@@ -61,7 +62,7 @@ class Run:
         """A new run of a capture in ``folder``, which must be new, empty or left over from a run that never began.
 
         Raises RunError when the folder holds a run or anything else or the fit would not fit into memory, CaptureError
-        when the capture cannot be used (the folder is then not made).
+        or SettingsError when the capture or the settings cannot be used (the folder is then not made).
         """
         folder = Path(folder)
         _refuse_occupied(folder)
@@ -69,6 +70,7 @@ class Run:
         run = cls(folder, source.absolute(), settings or FitSettings())
         capture = run.capture
         refuse_if_too_large(capture, run.settings, available_memory(), _phases(capture))
+        check_start(capture, run.settings)
         with _made(folder), RunLock(folder):
             _refuse_occupied(folder)
             run._begin(capture)
@@ -207,7 +209,7 @@ class Run:
     def _ready_fit(self) -> tuple[Fit, tuple[str, ...]]:
         """A fit that stands where the run stands, and notes for the user."""
         if not self._has_checkpoint:
-            model, notes = start_model(self.capture, self.settings)
+            model, notes = self._start_model()
             return Fit(model, self.capture, self.settings), (*self.capture.notes, *notes)
         checkpoint = self.load_checkpoint()
         _refuse_others(checkpoint.settings, self.settings, self.settings_path)  # somebody may have edited the file
@@ -217,6 +219,16 @@ class Run:
         elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
         fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
         return fit, (*filter(None, [checkpoint.note]), f"resumed after step {checkpoint.step}")
+
+    def _start_model(self) -> tuple[Model, tuple[str, ...]]:
+        """The first model. A start that is refused leaves no run, which would be in the way of the corrected command."""
+        try:
+            return start_model(self.capture, self.settings)
+        except UnrenderError:
+            with suppress(OSError):
+                self.settings_path.unlink()
+                (self.folder / LOG).unlink()
+            raise
 
     @property
     def _has_checkpoint(self) -> bool:
