@@ -192,9 +192,8 @@ def _poses(model: pycolmap.Reconstruction, where: Path) -> dict[str, _Pose]:
         matrix = torch.eye(4, dtype=torch.float64)
         matrix[:3] = torch.from_numpy(np.array(rigid.matrix()))
         length = float(np.linalg.norm(rigid.rotation.quat))
-        if not (
-            bool((matrix.abs() <= FARTHEST).all()) and abs(length - 1) < 1e-3 and abs(torch.det(matrix) - 1) < 1e-6
-        ):
+        near = bool((matrix.abs() <= FARTHEST).all())
+        if not (near and abs(length - 1) < 1e-3 and abs(float(torch.det(matrix)) - 1) < 1e-6):
             raise CaptureError(
                 f"the pose of {name} is not a rigid motion",
                 where=where,

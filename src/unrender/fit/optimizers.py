@@ -28,7 +28,7 @@ def rate_of(name: str, rates: Mapping[str, float]) -> float:
 
 
 def check_rates(names: Sequence[str], rates: Mapping[str, float]) -> None:
-    """Raises SettingsError when a rate is for none of the parameters ``names``, or when all of them would stay fixed."""
+    """Raises SettingsError when a rate is for none of the parameters ``names``, or when all would stay fixed."""
     unknown = [prefix for prefix in rates if not any(_covers(prefix, name) for name in names)]
     if unknown:
         known = ", ".join(sorted(name for name in names if "network" not in name))

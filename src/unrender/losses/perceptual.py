@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise UnrenderError("no VGG-19 weights here", where=path, do=advice)
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception:  # torch's unpickler meets rubbish with whatever its opcodes make of it
+    except Exception:  # noqa: BLE001  torch's unpickler meets rubbish with whatever its opcodes make of it
         tensors = None
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise UnrenderError(
