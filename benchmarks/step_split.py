@@ -88,8 +88,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    settings = measured(FitSettings(width=arguments.width))
     capture = read_colmap(arguments.capture).at_width(arguments.width)
+    settings = measured(FitSettings(width=arguments.width), capture)
     fit = Fit(start_model(capture, settings)[0], capture, settings)
     for view in capture.train:
         capture.image(view)  # decoded once in a fit, and not what is asked here

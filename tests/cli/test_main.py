@@ -76,6 +76,11 @@ def test_more_threads_than_cores(unrender, tmp_path, monkeypatch):
     assert said.err.startswith(f"unrender: error: --threads: {refused}")
     monkeypatch.setenv("UNRENDER_THREADS", str(cores + 1))
     assert unrender("eval", tmp_path).err.startswith(f"unrender: error: UNRENDER_THREADS: {refused}")
+    monkeypatch.delenv("UNRENDER_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", f"{cores + 1},1")
+    assert unrender("eval", tmp_path).err.startswith(f"unrender: error: OMP_NUM_THREADS: {refused}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")  # torch does not read this either
+    assert "there is no run here" in unrender("eval", tmp_path).err
 
 
 def test_torch_keeps_its_own_count_unless_told(unrender, tmp_path, monkeypatch):

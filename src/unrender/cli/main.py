@@ -13,11 +13,13 @@ No traceback unless UNRENDER_TRACEBACK=1.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +32,8 @@ from unrender.cli.eval import EvalVerb
 from unrender.cli.fit import FitVerb
 from unrender.cli.render import RenderVerb
 from unrender.cli.signals import Interrupted, signals_interrupt
-from unrender.errors import UnrenderError
+from unrender.cli.usage import usage_line
+from unrender.errors import SettingsError, UnrenderError
 
 __all__ = ["main"]
 
@@ -56,7 +59,7 @@ _MEMORY = "take a smaller --width, fewer points (points.count in --config) or fe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. Usage errors and --help leave through SystemExit (2 and 0)."""
+    """Run the command line; returns the exit status. --help leaves through SystemExit (0)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with signals_interrupt():
@@ -75,15 +78,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(arguments: list[str]) -> DemoVerb | FitVerb | EvalVerb | RenderVerb:
     """What the arguments say. Tyro draws help for the terminal at hand; only results may need escapes."""
+    box = io.StringIO()
     try:
-        verb = tyro.cli(
-            Verb,
-            prog="unrender",
-            description=_DESCRIPTION,
-            args=arguments or ["--help"],
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-        )
-    except SystemExit:
+        with redirect_stderr(box):
+            verb = tyro.cli(
+                Verb,
+                prog="unrender",
+                description=_DESCRIPTION,
+                args=arguments or ["--help"],
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as end:
+        if end.code:
+            raise SettingsError(usage_line(box.getvalue())) from None
         print_result()  # brings the help out, also when its reader has left
         raise
     tolerate_any_text()

@@ -35,8 +35,7 @@ class Session:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute; this release has renderers for the CPU only and refuses cuda."""
     threads: Annotated[int | None, option("N")] = None
-    """Processor threads. Default: UNRENDER_THREADS; like N, at most one per core. Else OMP_NUM_THREADS, unchecked, or
-    one per core."""
+    """Processor threads, at most one per core. Default: UNRENDER_THREADS, else OMP_NUM_THREADS, else one per core."""
     seed: Annotated[int | None, option("S")] = None
     """Seed of everything random (default 0). fit and demo draw at random; eval and render draw nothing."""
     quiet: Annotated[bool, flag] = False
@@ -67,6 +66,8 @@ class Session:
         if threads is None:
             where, threads = "UNRENDER_THREADS", _environment_threads()
         if threads is None:
+            where, threads = "OMP_NUM_THREADS", _torchs_threads()
+        if threads is None:
             return None
         if threads < 1:
             raise SettingsError("number of threads", where=where, expected="1 or more", got=threads)
@@ -92,3 +93,9 @@ def _environment_threads() -> int | None:
         raise SettingsError(
             "number of threads", where="UNRENDER_THREADS", expected="a whole number", got=text
         ) from None
+
+
+def _torchs_threads() -> int | None:
+    """What OMP_NUM_THREADS says, as torch reads it: the first of a list; what is no such number says nothing."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isascii() and first.isdecimal() and int(first) > 0 else None
