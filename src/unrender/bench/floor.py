@@ -8,6 +8,7 @@ too. Points out of view or facing away, and the normals that say so, cost nothin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +16,13 @@ import torch
 from unrender.bench.timing import timed
 from unrender.bench.workload import CHANNELS, Case, Sphere
 from unrender.kernels.loader import native
-from unrender.kernels.rasterize_points.op import rasterize_points
+from unrender.kernels.rasterize_points.op import Geometry, rasterize_points
 from unrender.kernels.rasterize_points.projection import project
 from unrender.kernels.rasterize_points.reference import draws, in_image, layer_sizes, pyramid_offsets
 
 __all__ = ["Floor", "count_blended", "count_drawn", "find_floor", "moved_bytes"]
 
-_FLOAT = 4
+_FLOAT, _CHUNK = 4, 2**20
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def find_floor(sphere: Sphere, case: Case, speed: float, repeats: int) -> Floor:
     return Floor(count_drawn(sphere, case), count_blended(sphere, case), projection, speed)
 
 
-def _projection(sphere: Sphere, case: Case):  # noqa: ANN202
+def _projection(sphere: Sphere, case: Case) -> Callable[[], object] | None:
     """Work that projects, culls and discards like the compiled kernel and draws nothing."""
     module, rules = native(), case.rules
     if module is None or case.device != "cpu":
@@ -74,16 +75,14 @@ def _projection(sphere: Sphere, case: Case):  # noqa: ANN202
 def count_drawn(sphere: Sphere, case: Case) -> int:
     """Points that are drawn in the finest layer; coarser ones draw no others."""
     rules, count = case.rules, 0
-    for part in zip(*(tensor.split(_CHUNK) for tensor in sphere.geometry), strict=True):
+    for start in range(0, case.points, _CHUNK):
+        part = Geometry(*(tensor[start : start + _CHUNK] for tensor in sphere.geometry))
         seen = project(*part, sphere.views[0])
         keep = seen.keep & in_image(seen.pixels, (rules.height, rules.width))
         if rules.gamma is not None:
             keep &= draws(seen.reach, torch.zeros_like(seen.reach), 0, rules.gamma)
         count += int(keep.sum())
     return count
-
-
-_CHUNK = 2**20
 
 
 def count_blended(sphere: Sphere, case: Case) -> int:

@@ -79,8 +79,9 @@ def _story(bench: PointsBench, table: Table) -> list[str]:
     means = "; ".join(f"`{name}`: {backend.says}" for name, backend in BACKENDS.items())
     half = "half" if bench.half else "single"
     return [
-        f"A sphere of points, of which a third faces the camera, 1920 x 1080, 4 channels in {half} precision; milliseconds,",
-        f"{bench.threads} thread(s). {means}. Copying moves {speeds} GB/s here, read and written together.",
+        "A sphere of points, of which a third faces the camera, 1920 x 1080; times in milliseconds;",
+        f"4 channels in {half} precision; {bench.threads} thread(s). {means}.",
+        f"Copying moves {speeds} GB/s here, read and written together.",
         "[What the columns mean](../../docs/benchmarks.md).",
         "",
         f"{_device(bench.device)} ({machine['machine']['cores']} cores, {machine['machine']['vector_units']}), Python"

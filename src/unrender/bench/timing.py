@@ -95,15 +95,24 @@ def copy_speed(device: str = "cpu") -> float:
 
 def cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int:
     """Bytes of all last-level caches of the machine, 64 MiB where the system does not tell."""
-    caches: dict[tuple[int, str], int] = {}
-    for index in cpus.glob("cpu[0-9]*/cache/index*"):
-        try:
-            level, size = int((index / "level").read_text()), (index / "size").read_text().strip()
-            caches[level, (index / "shared_cpu_list").read_text()] = int(size.removesuffix("K")) * 1024
-        except (OSError, ValueError):
-            continue
-    last = max((level for level, _ in caches), default=0)
-    return sum(size for (level, _), size in caches.items() if level == last) or 2**26
+    found = {_cache(index) for index in cpus.glob("cpu[0-9]*/cache/index*")} - {None}
+    last = max((cache.level for cache in found if cache), default=0)
+    return sum(cache.size for cache in found if cache and cache.level == last) or 2**26
+
+
+class _Cache(NamedTuple):
+    level: int
+    size: int
+    cpus: str
+
+
+def _cache(index: Path) -> _Cache | None:
+    """One cache, the same from each of the cores that share it."""
+    try:
+        size = int((index / "size").read_text().strip().removesuffix("K")) * 1024
+        return _Cache(int((index / "level").read_text()), size, (index / "shared_cpu_list").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 class PeakMemory:
@@ -130,7 +139,7 @@ class PeakMemory:
     def read(self) -> int:
         """Bytes."""
         peak = torch.cuda.max_memory_allocated() if self._cuda else _highest_resident()
-        return max(0, peak - self._base)
+        return peak - self._base
 
 
 def _highest_resident() -> int:

@@ -68,7 +68,8 @@ def make_cases(
 def make_sphere(case: Case) -> Sphere:
     """A wavy sphere of points in the order of a Morton curve, seen whole by one camera three radii away.
 
-    A third of the points face it. Made on the processor, so that every device draws the same, and brought to ``case.device``.
+    A third of the points face it. Made on the processor, so that every device draws the same, and brought to
+    ``case.device``.
     """
     generator = torch.Generator().manual_seed(case.seed)
     number = case.points

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from unrender.bench.workload import Case, Sphere
 
 __all__ = ["Backend", "Calls", "both_directions"]
 
-Calls = dict[str, Callable[[], object]]
+Calls = dict[str, Callable[[], Any]]
 """Work to be timed by direction: ``forward`` and ``backward``."""
 
 

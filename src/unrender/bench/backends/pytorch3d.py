@@ -36,7 +36,7 @@ def unlike(case: Case) -> str | None:
 def _calls(sphere: Sphere, case: Case) -> Calls:
     structures: Any = importlib.import_module("pytorch3d.structures")
     descriptors = sphere.descriptors.requires_grad_()
-    layers = _layers(sphere, case)
+    layers = _layers(case)
 
     def render() -> list[torch.Tensor]:
         cloud = structures.Pointclouds([sphere.geometry.position], features=[descriptors])
@@ -45,7 +45,7 @@ def _calls(sphere: Sphere, case: Case) -> Calls:
     return both_directions(render, descriptors)
 
 
-def _layers(sphere: Sphere, case: Case) -> list[Any]:
+def _layers(case: Case) -> list[Any]:
     """One renderer per layer. PyTorch3D's camera axes are x left, y up."""
     renderer: Any = importlib.import_module("pytorch3d.renderer")
     turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))[None]
