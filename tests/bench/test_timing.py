@@ -38,7 +38,7 @@ def test_peak_memory_is_of_the_work_since_it_was_restarted():
 
     def use(size):
         with mmap.mmap(-1, size * mebibyte) as memory:  # not malloc's, which may have some left
-            memory.write(b"1" * memory.size())
+            memory.write(b"1" * len(memory))
 
     use(256)
     peak.restart()
