@@ -60,7 +60,7 @@ def test_a_bug_of_ours_says_so(failing, monkeypatch):
         failing(ZeroDivisionError())
 
 
-@pytest.mark.parametrize("verb", ["fit", "eval", "render", "demo"])
+@pytest.mark.parametrize("verb", ["fit", "eval", "render", "demo", "bench"])
 def test_every_verb_has_the_same_session(unrender, verb):
     said = unrender(verb, "--help").out
     for option in ("--device {cpu,cuda}", "--threads N", "--seed S", "--quiet", "--json"):

@@ -26,6 +26,7 @@ from typing import Annotated
 import tyro
 
 from unrender import __version__
+from unrender.cli.bench import BenchVerb
 from unrender.cli.console import error_console, print_result, tolerate_any_text
 from unrender.cli.demo import DemoVerb
 from unrender.cli.eval import EvalVerb
@@ -47,6 +48,7 @@ Verb = (
     | Annotated[FitVerb, tyro.conf.subcommand("fit")]
     | Annotated[EvalVerb, tyro.conf.subcommand("eval")]
     | Annotated[RenderVerb, tyro.conf.subcommand("render")]
+    | Annotated[BenchVerb, tyro.conf.subcommand("bench")]
 )
 
 _ADVICE = {
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(*_explained(error))
 
 
-def _parsed(arguments: list[str]) -> DemoVerb | FitVerb | EvalVerb | RenderVerb:
+def _parsed(arguments: list[str]) -> DemoVerb | FitVerb | EvalVerb | RenderVerb | BenchVerb:
     """What the arguments say. Tyro draws help for the terminal at hand; only results may need escapes."""
     box = io.StringIO()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -37,14 +38,17 @@ class Session:
     threads: Annotated[int | None, option("N")] = None
     """Processor threads, at most one per core. Default: UNRENDER_THREADS, else OMP_NUM_THREADS, else one per core."""
     seed: Annotated[int | None, option("S")] = None
-    """Seed of everything random (default 0). fit and demo draw at random; eval and render draw nothing."""
+    """Seed of everything random (default 0). fit, demo and bench draw at random; eval and render draw nothing."""
     quiet: Annotated[bool, flag] = False
     """Show no progress; errors and how to go on are still said."""
     json: Annotated[bool, flag] = False
     """Print the result as one JSON object on stdout."""
 
-    def apply(self) -> None:
-        """Set up torch as told. Raises SettingsError for an impossible thread count or a device without a renderer."""
+    def apply(self, devices: Sequence[str] | None = None) -> None:
+        """Set up torch as told, for a verb that can use ``devices``: those of the renderers when it does not say.
+
+        Raises SettingsError for an impossible thread count or a device that cannot be used.
+        """
         import torch
 
         from unrender.render.render import RENDERERS
@@ -52,7 +56,8 @@ class Session:
         threads = self._thread_count()
         if threads is not None:  # else torch's own: what OMP_NUM_THREADS says, or one per core
             torch.set_num_threads(threads)
-        devices = sorted({device for row in RENDERERS.values() for device in row.capabilities.devices})
+        if devices is None:
+            devices = sorted({device for row in RENDERERS.values() for device in row.capabilities.devices})
         if self.device not in devices:
             raise SettingsError(
                 f"no renderer of this release runs on {self.device}",
@@ -60,6 +65,8 @@ class Session:
                 expected=" or ".join(devices),
                 do="leave --device out",
             )
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("no CUDA device here", where="--device", do="leave --device out")
 
     def _thread_count(self) -> int | None:
         where, threads = "--threads", self.threads
