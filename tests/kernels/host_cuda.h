@@ -14,6 +14,7 @@
 #define __device__
 #define __global__
 #define __shared__ static
+#define __restrict__
 
 struct Dim {
   unsigned x, y;

@@ -129,6 +129,8 @@ UNRENDER_HD Footprint footprint(const Block& block, unsigned size, const Window&
   const View& view = window.view;
   const Lens& lens = view.lens;
   Footprint seen;
+  bool all_face;
+  if (faces_away(block, view, all_face)) return seen;
   const Interval depth = box_in_camera(block, view, 2);
   if (!(depth.high > 0)) return seen;
   const double valid = double(lens.valid) * (1 + 1e-5);
@@ -145,8 +147,6 @@ UNRENDER_HD Footprint footprint(const Block& block, unsigned size, const Window&
   const Interval v = y * radial + double(lens.p2) * twice_xy + double(lens.p1) * (s + 2 * square(y));
   if (!tiles(lens.fx, u, lens.cx, window.width, window.tile, seen.left, seen.right)) return seen;
   if (!tiles(lens.fy, v, lens.cy, window.height, window.tile, seen.top, seen.bottom)) return seen;
-  bool all_face;
-  if (faces_away(block, view, all_face)) return seen;
   seen.look_at_normals = !all_face;
   unsigned count = size;
   if (window.gamma > 0) {

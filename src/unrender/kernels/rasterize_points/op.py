@@ -74,15 +74,15 @@ def rasterize_points(
     """
     seed = torch.zeros((), dtype=torch.int64) if seed is None else seed
     tensors = (*geometry, descriptors)
-    if _compiled(geometry, descriptors, rules):
+    if _compiled(geometry, descriptors):
         gamma = -1.0 if rules.gamma is None else rules.gamma
         numbers = (rules.height, rules.width, rules.layers, rules.alpha, gamma, rules.ghosts)
         return Pyramids(*torch.ops.unrender.rasterize_points(*tensors, views, seed, *numbers))
     return _reference(geometry, descriptors, views, rules, seed)
 
 
-def _compiled(geometry: Geometry, descriptors: torch.Tensor, rules: Rules) -> bool:
-    """Whether a compiled kernel takes these tensors and this size."""
+def _compiled(geometry: Geometry, descriptors: torch.Tensor) -> bool:
+    """Whether a compiled kernel takes these tensors."""
     devices = {tensor.device for tensor in (*geometry, descriptors)}
     if len(devices) != 1 or any(tensor.dtype != torch.float32 for tensor in geometry):
         return False
@@ -90,8 +90,7 @@ def _compiled(geometry: Geometry, descriptors: torch.Tensor, rules: Rules) -> bo
         case "cpu":
             return descriptors.dtype == torch.float32 and native() is not None
         case "cuda":
-            fits = max(rules.height, rules.width) < 2**16
-            return fits and descriptors.dtype in (torch.float32, torch.float16) and gpu()
+            return descriptors.dtype in (torch.float32, torch.float16) and gpu()
     return False
 
 
