@@ -33,7 +33,7 @@ class Session:
     """The same in every verb."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to compute; this release has renderers for the CPU only and refuses cuda."""
+    """Where to fit, render and score; cuda needs a GPU and the extra [cuda]."""
     threads: Annotated[int | None, option("N")] = None
     """Processor threads. Default: UNRENDER_THREADS; like N, at most one per core. Else OMP_NUM_THREADS, unchecked, or
     one per core."""
@@ -61,6 +61,8 @@ class Session:
                 expected=" or ".join(devices),
                 do="leave --device out",
             )
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("no CUDA device here", where="--device", do="leave --device out")
 
     def _thread_count(self) -> int | None:
         where, threads = "--threads", self.threads

@@ -79,7 +79,11 @@ class Optimizer:
         """Put back what ``state`` gave. Raises RunError when a moment has another shape than its parameter."""
         for parameter in self._parameters:
             found = {moment: tensors.get(f"optimizer.{moment}.{parameter.name}") for moment in _MOMENTS}
-            moments = {moment: tensor.clone() for moment, tensor in found.items() if tensor is not None}
+            moments = {
+                moment: tensor.to(parameter.raw.device, copy=True)
+                for moment, tensor in found.items()
+                if tensor is not None
+            }
             if not moments:
                 continue
             if moments["exp_avg"].shape != parameter.raw.shape:

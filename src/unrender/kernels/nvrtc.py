@@ -84,6 +84,7 @@ class Launch:
         self.processors = kernels.processors
 
     def __call__(self, name: str, grid: tuple[int, int], *arguments: Any) -> None:
+        """Queue a kernel."""
         from cuda.core import LaunchConfig, launch
 
         launch(self._stream, LaunchConfig(grid=grid, block=THREADS), self._kernels.find(name), *arguments)
