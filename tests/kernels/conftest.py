@@ -47,7 +47,7 @@ def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Host
     @cache
     def build(source: Path, _device: object, defines: tuple[tuple[str, str], ...] = ()) -> HostKernels:
         folder = tmp_path_factory.mktemp("kernels")
-        names = re.findall(r"__global__ void (\w+)\(", source.read_text())
+        names = re.findall(r"__global__ void (?:__launch_bounds__\(.*\)\s+)?(\w+)\(", source.read_text())
         exported = "\n".join(f"HOST_KERNEL({name})" for name in names)
         shim = Path(__file__).with_name("host_cuda.h")
         (folder / "all.cpp").write_text(f'#include "{shim}"\n#include "{source}"\n{exported}\n')

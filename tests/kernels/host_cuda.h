@@ -15,6 +15,7 @@
 #define __global__
 #define __shared__ static
 #define __restrict__
+#define __launch_bounds__(...)
 
 struct Dim {
   unsigned x, y;

@@ -52,6 +52,9 @@ class Optimizer:
             if factor == 0:
                 parameter.raw.grad = None
         self._adam.step()
+        # The fused step does not tell that it wrote; what was made of a tensor and kept must not outlive its values.
+        for parameter in self._parameters:
+            torch.autograd.graph.increment_version(parameter.raw)
         self._adam.zero_grad(set_to_none=True)
         for parameter in self._parameters:
             if parameter.hold is not None:

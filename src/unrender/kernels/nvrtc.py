@@ -14,9 +14,10 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -163,10 +164,11 @@ def _compile(text: str, name: str, arch: str, defines: Mapping[str, str]) -> byt
 
 def _keep(file: Path, content: bytes) -> None:
     """Write a file whole or not at all; a cache that cannot be written to is done without."""
-    partial = file.with_suffix(f".{os.getpid()}.partial")
+    partial = file.with_suffix(f".{os.getpid()}-{get_ident()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         partial.replace(file)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

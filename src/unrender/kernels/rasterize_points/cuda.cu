@@ -3,10 +3,11 @@
 // A block of points is looked at by a block of threads, if `cull` says that it may be seen. Points meet in pixels by
 // atomic operations, and all of them are on integers, so that their order does not matter and every run gives the same
 // bits: depths are compared as the integers with their bits, points are counted, and descriptors are added in fixed
-// point. The unit of that is chosen by `unit` so that N of the largest descriptor still fit into 62 bits: for ten million
-// points it is 2^-38 of the largest, and a float of 24 bits loses nothing down to 2^-14 of it.
+// point. The unit of that is chosen by `unit` so that N of the largest descriptor in question still fit into 62 bits: for ten
+// million points it is 2^-38 of the largest, and a float of 24 bits loses nothing down to 2^-14 of it.
 //
-// Time goes into waiting for memory. So what a point needs is read at once, whether or not it turns out to be needed.
+// Time goes into waiting for memory. So what a point needs is read at once, whether or not it turns out to be needed, and
+// as many threads wait together as there is room for (__launch_bounds__; measured, see points_cuda.md).
 //
 // UNRENDER_CHANNELS: D. UNRENDER_LAYERS: L. UNRENDER_HALF: descriptors are half-precision numbers. N: points of the
 // scene, M: those that are sorted, P: pixels of all layers, V: views.
@@ -156,17 +157,21 @@ extern "C" __global__ void cull(const Block* blocks, unsigned count, unsigned po
   tasks[size_t(view) * count + at] = {block, seen.count, seen.look_at_normals};
 }
 
-// most, zero: the bits of the largest of `count` finite descriptors.
-extern "C" __global__ void largest(const Scalar* __restrict__ descriptors, long long count, unsigned* most) {
+// most, zero: the bits of the largest finite descriptor of the points that may be seen, in any view.
+extern "C" __global__ void __launch_bounds__(kBlock, 8)
+    largest(UNRENDER_CALL, const Scalar* __restrict__ descriptors, unsigned* most) {
   __shared__ unsigned most_here;
   if (threadIdx.x == 0) most_here = 0;
   __syncthreads();
   unsigned mine = 0;
-#pragma unroll 8
-  for (long long i = (long long)(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += (long long)(gridDim.x) * blockDim.x) {
-    const unsigned bits = size_bits(widen(descriptors[i]));
-    if (is_finite(bits) && bits > mine) mine = bits;
+  for (unsigned at = blockIdx.x; at < made[blockIdx.y]; at += gridDim.x) {
+    const Task task = tasks[size_t(blockIdx.y) * blocks + at];
+    if (threadIdx.x >= task.count) continue;
+    const Scalar* row = descriptors + size_t(index[size_t(task.block) * kBlock + threadIdx.x]) * kChannels;
+    for (unsigned channel = 0; channel < kChannels; ++channel) {
+      const unsigned bits = size_bits(widen(row[channel]));
+      if (is_finite(bits) && bits > mine) mine = bits;
+    }
   }
   atomicMax(&most_here, mine);
   __syncthreads();
@@ -174,7 +179,7 @@ extern "C" __global__ void largest(const Scalar* __restrict__ descriptors, long 
 }
 
 // depth [V, P], full of +inf: of the nearest point.
-extern "C" __global__ void nearest(UNRENDER_CALL, float* depth, unsigned pixels) {
+extern "C" __global__ void __launch_bounds__(kBlock, 8) nearest(UNRENDER_CALL, float* depth, unsigned pixels) {
   const Call call UNRENDER_THE_CALL;
   const View view = views[blockIdx.y];
   const unsigned key = ghost_key(*seed, blockIdx.y);
@@ -199,9 +204,9 @@ struct Shown {
 };
 
 // sum [V, P, D] and count [V, P], zeros: the points in the depth band (1 + alpha = `band`) behind the nearest.
-extern "C" __global__ void blend(UNRENDER_CALL, const Scalar* __restrict__ descriptors,
-                                 const float* __restrict__ depth, unsigned pixels, const unsigned* most, float band,
-                                 int room, unsigned long long* sum, unsigned* count) {
+extern "C" __global__ void __launch_bounds__(kBlock, 8)
+    blend(UNRENDER_CALL, const Scalar* __restrict__ descriptors, const float* __restrict__ depth, unsigned pixels,
+          const unsigned* most, float band, int room, unsigned long long* sum, unsigned* count) {
   const Call call UNRENDER_THE_CALL;
   const View view = views[blockIdx.y];
   const unsigned key = ghost_key(*seed, blockIdx.y);
@@ -279,8 +284,9 @@ extern "C" __global__ void unmean(const float* __restrict__ gradient, long long 
 }
 
 // into [N, D]: adds the gradient that one view gives. Nobody else adds to a point's row: no atomics.
-extern "C" __global__ void pull(UNRENDER_CALL, const float* __restrict__ scaled, const float* __restrict__ depth,
-                                unsigned pixels, float band, unsigned number_of_view, float* __restrict__ into) {
+extern "C" __global__ void __launch_bounds__(kBlock, 4)
+    pull(UNRENDER_CALL, const float* __restrict__ scaled, const float* __restrict__ depth, unsigned pixels, float band,
+         unsigned number_of_view, float* __restrict__ into) {
   const Call call UNRENDER_THE_CALL;
   const View view = views[number_of_view];
   const unsigned key = ghost_key(*seed, number_of_view);

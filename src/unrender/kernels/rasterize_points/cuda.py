@@ -52,7 +52,7 @@ def forward(
     room, pixels = c_int(62 - cloud.scene_points.bit_length()), c_uint32(shape[1])
     with _kernels(device, channels, numbers.layers, descriptors.dtype == torch.float16).queue() as launch:
         call = _call(launch, cloud, views, seed, numbers)
-        launch("largest", call.grid, _at(descriptors), c_int64(descriptors.numel()), _at(most))
+        launch("largest", call.grid, *call.arguments, _at(descriptors), _at(most))
         launch("nearest", call.grid, *call.arguments, _at(depth), pixels)
         image = (_at(descriptors), _at(depth), pixels, _at(most), _band(numbers), room, _at(sums), _at(count))
         launch("blend", call.grid, *call.arguments, *image)
