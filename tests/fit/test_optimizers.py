@@ -76,6 +76,15 @@ def test_state_resumes_to_the_same_bits():
     assert torch.equal(second[0].raw, whole[0].raw)
 
 
+def test_who_keeps_what_a_tensor_gave_is_told_of_every_step():
+    """The fused step alone does not count as a change."""
+    parameters, descend = quadratic({"a.x": [0.3, 5.0]})
+    optimizer = Optimizer(parameters, {"a": 0.1})
+    before = parameters[0].raw._version
+    descend(optimizer, 1)
+    assert parameters[0].raw._version > before
+
+
 def test_state_of_another_shape_is_refused():
     parameters, descend = quadratic({"a.x": [0.3, 5.0]})
     optimizer = Optimizer(parameters, {"a": 0.1})

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from ctypes import CDLL, CFUNCTYPE, c_uint, c_void_p
 from functools import cache
 from pathlib import Path
@@ -17,14 +18,18 @@ COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None
 
 
 class HostKernels:
-    """Stands in for ``nvrtc.Kernels``."""
+    """Stands in for ``nvrtc.Kernels`` and ``nvrtc.Launch``."""
 
     processors = 1
 
     def __init__(self, library: CDLL, barriers: set[str]) -> None:
         self._library, self._barriers = library, barriers
 
-    def launch(self, name: str, grid: tuple[int, int], *arguments: Any) -> None:
+    def queue(self) -> nullcontext[HostKernels]:
+        """The same."""
+        return nullcontext(self)
+
+    def __call__(self, name: str, grid: tuple[int, int], *arguments: Any) -> None:
         """Run a kernel to its end."""
         address = getattr(self._library, f"host_{name}")
         address.restype = c_void_p
@@ -42,14 +47,14 @@ def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Host
     @cache
     def build(source: Path, _device: object, defines: tuple[tuple[str, str], ...] = ()) -> HostKernels:
         folder = tmp_path_factory.mktemp("kernels")
-        names = re.findall(r"__global__ void (\w+)\(", source.read_text())
+        names = re.findall(r"__global__ void (?:__launch_bounds__\(.*\)\s+)?(\w+)\(", source.read_text())
         exported = "\n".join(f"HOST_KERNEL({name})" for name in names)
         shim = Path(__file__).with_name("host_cuda.h")
         (folder / "all.cpp").write_text(f'#include "{shim}"\n#include "{source}"\n{exported}\n')
         flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w"]
         options = [f"-D{name}={value}" for name, value in defines]
         subprocess.run([COMPILER, *flags, *options, "all.cpp", "-o", "all.so"], cwd=folder, check=True)
-        barriers = {name for name in names if name in ("nearest", "blend", "pull")}
+        barriers = {name for name in names if name in ("largest", "blend")}
         return HostKernels(CDLL(str(folder / "all.so")), barriers)
 
     return build

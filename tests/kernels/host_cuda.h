@@ -14,6 +14,8 @@
 #define __device__
 #define __global__
 #define __shared__ static
+#define __restrict__
+#define __launch_bounds__(...)
 
 struct Dim {
   unsigned x, y;

@@ -20,7 +20,8 @@ from unrender.kernels.rasterize_points.views import pack_views
 ORIGIN = torch.zeros(3, dtype=torch.float64)
 SEED = torch.tensor(1234567890123456789)
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90")
-Inputs = tuple[Geometry, torch.Tensor, torch.Tensor, Any, torch.Tensor]
+COMMON = {"UNRENDER_CHANNELS": "4", "UNRENDER_LAYERS": "4"}
+Inputs = Any
 
 try:
     nvrtc.compiler_version()
@@ -111,14 +112,16 @@ def assert_same(found: Pyramids, expected: Pyramids):
 @pytest.mark.parametrize("source", sorted(cuda.SOURCE.parent.parent.rglob("*.cu")), ids=lambda file: file.parent.name)
 def test_compiles_for_every_gpu_it_is_for(source, arch, tmp_path, monkeypatch):
     monkeypatch.setenv("UNRENDER_CACHE", str(tmp_path))
-    made = nvrtc.compile_cubin(source, arch, {"UNRENDER_CHANNELS": "4"})
+    made = nvrtc.compile_cubin(source, arch, COMMON)
     assert made.startswith(b"\x7fELF")
     if arch == "sm_90":
-        half = nvrtc.compile_cubin(source, arch, {"UNRENDER_CHANNELS": "32", "UNRENDER_HALF": "1"})
+        half = nvrtc.compile_cubin(
+            source, arch, {"UNRENDER_CHANNELS": "32", "UNRENDER_LAYERS": "12", "UNRENDER_HALF": "1"}
+        )
         assert half != made
         assert len(list(tmp_path.iterdir())) == 2
         monkeypatch.setattr(nvrtc, "_compile", lambda *_: pytest.fail("compiled again"))
-        assert nvrtc.compile_cubin(source, arch, {"UNRENDER_CHANNELS": "4"}) == made
+        assert nvrtc.compile_cubin(source, arch, COMMON) == made
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -96,7 +96,8 @@ class DemoVerb:
         sitting = Sitting(folder / "capture", folder / "run", self.session)
         with sitting, ProgressView(self.session.quiet) as view:
             _photograph(folder / "capture", room_settings(self.views, self.width, seed), view)
-            run = Run.create(folder / "run", folder / "capture", fit_settings(self.minutes, self.steps, seed))
+            settings = fit_settings(self.minutes, self.steps, seed)
+            run = Run.create(folder / "run", folder / "capture", settings, self.session.device)
             sitting.fit(run, view)
             ours = follow(run.evaluate(), view)
             floor = follow(evaluate(plain_points(run.capture), run.capture), view)

@@ -37,7 +37,7 @@ class EvalVerb:
         self.session.apply()
         from unrender.fit.run import Run
 
-        run = Run.open(self.run_folder)
+        run = Run.open(self.run_folder, self.session.device)
         with ProgressView(self.session.quiet) as view:
             evaluation = follow(run.evaluate(), view)
         if self.session.json:

@@ -79,8 +79,8 @@ class FitVerb:
         from unrender.fit.settings import FitSettings
 
         if not (self.resume and Run.exists(self.output)):
-            return Run.create(self.output, self._source(), self._settings(FitSettings()))
-        run = Run.open(self.output)
+            return Run.create(self.output, self._source(), self._settings(FitSettings()), self.session.device)
+        run = Run.open(self.output, self.session.device)
         self._refuse_other_source(run)
         run.change(self._settings(run.settings))
         return run

@@ -77,6 +77,7 @@ class RenderVerb:
         checkpoint = run.load_checkpoint()
         model = checkpoint.load_model()
         names, cameras = self._cameras(run, model)
+        model = model.to(self.session.device)
         if ffmpeg is not None:
             _check_film_size(cameras)
         pictures = self._pictures(checkpoint, names)
@@ -194,7 +195,7 @@ class RenderVerb:
         from unrender.images.io import write_exr, write_png
 
         with torch.no_grad():
-            radiance = model.radiance(camera)
+            radiance = model.radiance(camera.to(self.session.device)).cpu()
         name = Path(pictures.names[index]).stem
         refuse_broken(radiance, name)
         with pictures.writing(index) as part:

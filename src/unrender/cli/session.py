@@ -34,7 +34,7 @@ class Session:
     """The same in every verb."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to compute; this release has renderers for the CPU only and refuses cuda."""
+    """Where to fit, render and score; cuda needs a GPU and the extra [cuda]."""
     threads: Annotated[int | None, option("N")] = None
     """Processor threads, at most one per core. Default: UNRENDER_THREADS, else OMP_NUM_THREADS, else one per core."""
     seed: Annotated[int | None, option("S")] = None

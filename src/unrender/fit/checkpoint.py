@@ -79,7 +79,7 @@ class Checkpoint:
 
 
 def model_tensors(model: Model) -> dict[str, torch.Tensor]:
-    """Every tensor of a point model under its dotted name, detached; fitted ones under their parameter's name."""
+    """Every tensor of a point model under its dotted name, on the CPU; fitted ones under their parameter's name."""
     scene, cameras = _points_of(model), model.cameras
     tensors = {f"scene.points.{name}": getattr(scene, name) for name in _POINT_FIELDS}
     tensors |= {"scene.origin": scene.origin, "scene.environment": scene.environment}
@@ -87,7 +87,12 @@ def model_tensors(model: Model) -> dict[str, torch.Tensor]:
     tensors |= {f"cameras.lens.{index}": lens.params for index, lens in enumerate(cameras.lenses)}
     tensors |= {f"cameras.sensor.{name}": getattr(cameras.sensor, name).clone() for name in _SENSOR_FIELDS}
     tensors |= {parameter.name: parameter.raw for parameter in model.parameters()}
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    return {name: _for_file(tensor) for name, tensor in tensors.items()}
+
+
+def _for_file(tensor: torch.Tensor) -> torch.Tensor:
+    """The same values as files hold them: on the CPU, whatever device they are fitted on."""
+    return tensor.detach().cpu().contiguous()
 
 
 def model_metadata(model: Model) -> dict[str, object]:
@@ -132,7 +137,7 @@ def write_checkpoint(
     What was there becomes ``previous_of(path)``. Raises UnsavedError when the disk refuses, and RunError when something
     is not finite: such a state is not worth keeping, and the last good one is.
     """
-    tensors = model_tensors(model) | {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    tensors = model_tensors(model) | {name: _for_file(tensor) for name, tensor in state.items()}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise RunError(f"{name} is not finite", where=f"step {step}", do="go on from the last checkpoint")

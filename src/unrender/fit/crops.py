@@ -67,6 +67,7 @@ def crop_image(image: torch.Tensor, window: Window) -> torch.Tensor:
 def crop_cameras(cameras: Cameras, views: Sequence[int], windows: Sequence[Window]) -> Cameras:
     """The views [B] as cameras that see just their windows."""
     chosen = cameras.select(views)
-    scale = torch.tensor([window.scale for window in windows], dtype=torch.float64)
-    corner = torch.tensor([(window.left, window.top) for window in windows], dtype=torch.float64)
+    there = {"dtype": torch.float64, "device": chosen.pixel_scale.device}
+    scale = torch.tensor([window.scale for window in windows], **there)
+    corner = torch.tensor([(window.left, window.top) for window in windows], **there)
     return chosen.resize(scale, chosen.sizes).crop(corner * scale, windows[0].size)

@@ -110,7 +110,7 @@ def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Gene
     views: list[ViewScores] = []
     stems = picture_stems(capture.names)
     for view in capture.test:
-        photo, name = capture.image(view), capture.names[view]
+        photo, name = capture.image(view).to(model.cameras.sizes.device), capture.names[view]
         cameras = exif_cameras(model.cameras, [view])
         with torch.no_grad():
             radiance = model.radiance(cameras)
@@ -122,7 +122,7 @@ def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Gene
         for policy, found in (("exif", scores.exif), ("fitted", scores.fitted)):
             yield Evaluated(name, policy, found, len(views), len(capture.test))
         if folder is not None:
-            yield _save_picture(folder / f"{stems[view]}.png", photo, ours)
+            yield _save_picture(folder / f"{stems[view]}.png", photo.cpu(), ours.cpu())
     height, width = model.cameras.sizes[capture.test[0]].tolist()
     return Evaluation(tuple(views), width, height)
 
@@ -231,11 +231,15 @@ class _Bare:
         """None."""
         return ()
 
+    def to(self, device: torch.device | str) -> _Bare:
+        """Itself."""
+        return self
+
 
 def _score_fitted(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> Scores:
     height, width = photo.shape[1:]
     half = width // 2
-    left = camera.crop(torch.zeros(1, 2, dtype=torch.float64), (height, half))
+    left = camera.crop(torch.zeros_like(camera.pixel_offset), (height, half))
     fitted = fit_exposure(left, radiance[..., :half], photo[..., :half]).sensor
     ours = replace(camera, sensor=fitted).record(radiance)[0]
     return score(ours[..., half:], photo[..., half:])
@@ -243,7 +247,8 @@ def _score_fitted(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) 
 
 def _nearest_exposure(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
     """The EV [1] that fits best among those up to 4 stops around the start, half a stop apart."""
-    candidates = camera.sensor.exposure.detach() + torch.arange(-4.0, 4.5, 0.5)[:, None]
+    start = camera.sensor.exposure.detach()
+    candidates = start + torch.arange(-4.0, 4.5, 0.5, device=start.device)[:, None]
     with torch.no_grad():
         tries = (_with_exposure(camera, ev, camera.sensor.white_point).record(radiance)[0] for ev in candidates)
         errors = [float((image - photo).square().mean()) for image in tries]

@@ -34,14 +34,14 @@ MOST_SKIPPED = 100
 """Steps that may be left out in a row before a fit gives up: what never works again is not skipped but broken."""
 
 
-def measured(settings: FitSettings, capture: Capture) -> FitSettings:
+def measured(settings: FitSettings, capture: Capture, device: str = "cpu") -> FitSettings:
     """The same settings with what depends on the machine settled by measuring: the network's precision, where ``auto``.
 
     Measured once, on a crop of ``capture``, before a run begins, and kept in it: two precisions give different bits.
     """
     if settings.network.precision != "auto":
         return settings
-    shader = NetworkShader(settings.network, seed=settings.seed)
+    shader = NetworkShader(settings.network, seed=settings.seed).to(device)
     height, width = (min(settings.crop.size, edge) for edge in capture.cameras.sizes.min(dim=0).values.tolist())
     precision = faster_precision(shader, (height, width))
     return replace(settings, network=replace(settings.network, precision=precision))
@@ -179,10 +179,11 @@ class Fit:
 
     def targets(self, views: list[int], windows: list[Window]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the photos show in the windows, [B, 3, h, w], and how much each pixel counts, [B, 1, h, w] (None: all
-        alike).
+        alike), on the model's device.
         """
+        device = self.model.cameras.sizes.device
         pairs = list(zip(views, windows, strict=True))
-        images = torch.stack([crop_image(self.capture.image(view), window) for view, window in pairs])
+        images = torch.stack([crop_image(self.capture.image(view), window) for view, window in pairs]).to(device)
         masks = [self.capture.mask(view) for view in views]
         if all(mask is None for mask in masks):
             return images, None
@@ -190,7 +191,7 @@ class Fit:
             torch.ones(1, *window.size) if mask is None else crop_image(mask, window)
             for mask, window in zip(masks, windows, strict=True)
         ]
-        return images, torch.stack(shown)
+        return images, torch.stack(shown).to(device)
 
     def _factor(self, name: str) -> float:
         if name.startswith("cameras.") and not unlocked(self.fraction, self.settings.unlock):

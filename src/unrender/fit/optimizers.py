@@ -59,6 +59,9 @@ class Optimizer:
             if factor == 0:
                 parameter.raw.grad = None
         self._adam.step()
+        # The fused step does not tell that it wrote; what was made of a tensor and kept must not outlive its values.
+        for parameter in self._parameters:
+            torch.autograd.graph.increment_version(parameter.raw)
         self._adam.zero_grad(set_to_none=True)
         for parameter in self._parameters:
             if parameter.hold is not None:
@@ -86,7 +89,11 @@ class Optimizer:
         """Put back what ``state`` gave. Raises RunError when a moment has another shape than its parameter."""
         for parameter in self._parameters:
             found = {moment: tensors.get(f"optimizer.{moment}.{parameter.name}") for moment in _MOMENTS}
-            moments = {moment: tensor.clone() for moment, tensor in found.items() if tensor is not None}
+            moments = {
+                moment: tensor.to(parameter.raw.device, copy=True)
+                for moment, tensor in found.items()
+                if tensor is not None
+            }
             if not moments:
                 continue
             if moments["exp_avg"].shape != parameter.raw.shape:

@@ -55,13 +55,21 @@ _BEFORE = {CAPTURE, MACHINE, *(f".{name}.part" for name in (CAPTURE, MACHINE, SE
 class Run:
     """A run folder. Make one with ``create``, open one with ``open``."""
 
-    def __init__(self, folder: Path, source: CaptureSource, settings: FitSettings) -> None:
-        self.folder, self.source, self.settings = folder, source, settings
+    def __init__(self, folder: Path, source: CaptureSource, settings: FitSettings, device: str = "cpu") -> None:
+        self.folder, self.source, self.settings, self.device = folder, source, settings, device
         self._knows_pictures = False  # whether they were seen since to be those that the run began with
 
     @classmethod
-    def create(cls, folder: Path | str, source: CaptureSource | Path | str, settings: FitSettings | None = None) -> Run:
+    def create(
+        cls,
+        folder: Path | str,
+        source: CaptureSource | Path | str,
+        settings: FitSettings | None = None,
+        device: str = "cpu",
+    ) -> Run:
         """A new run of a capture in ``folder``, which must be new, empty or left over from a run that never began.
+
+        ``device``: where to fit and score, ``cpu`` or ``cuda``; files are the same, and a run may go on elsewhere.
 
         Raises RunError when the folder holds a run or anything else or the fit would not fit into memory, CaptureError
         or SettingsError when the capture or the settings cannot be used (the folder is then not made).
@@ -69,7 +77,7 @@ class Run:
         folder = Path(folder)
         _refuse_occupied(folder)
         source = source if isinstance(source, CaptureSource) else CaptureSource(Path(source))
-        run = cls(folder, source.absolute(), settings or FitSettings())
+        run = cls(folder, source.absolute(), settings or FitSettings(), device)
         capture = run.capture
         refuse_if_too_large(capture, run.settings, available_memory(), _phases(capture))
         check_start(capture, run.settings)
@@ -79,14 +87,17 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path | str) -> Run:
-        """The run in ``folder``. Raises RunError when there is none, SettingsError when its settings are damaged."""
+    def open(cls, folder: Path | str, device: str = "cpu") -> Run:
+        """The run in ``folder``; ``device``: see ``create``.
+
+        Raises RunError when there is none, SettingsError when its settings are damaged.
+        """
         folder = Path(folder)
         if not cls.exists(folder):
             raise RunError("there is no run here", where=folder, do="make one with `unrender fit CAPTURE -o RUN`")
         path = folder / CAPTURE
         source, _ = source_from_table(read_table(path), path)
-        return cls(folder, source, read_settings(folder / SETTINGS))
+        return cls(folder, source, read_settings(folder / SETTINGS), device)
 
     @staticmethod
     def exists(folder: Path | str) -> bool:
@@ -215,7 +226,9 @@ class Run:
         refuse_if_too_large(self.capture, self.settings, available_memory(), ("scoring",))
         self._refuse_replaced(self.capture.test)
         with RunLock(self.folder, ".eval.lock", "scoring this run"):
-            evaluation = yield from evaluate(checkpoint.load_model(), self.capture, self.pictures_folder)
+            evaluation = yield from evaluate(
+                checkpoint.load_model().to(self.device), self.capture, self.pictures_folder
+            )
             table = evaluation.table(seconds=elapsed_at(self.folder / LOG, checkpoint.step))
             replace_text(self.scores_path, json_text(table, indent=2) + "\n")
         yield Saved(self.scores_path, "scores")
@@ -227,11 +240,11 @@ class Run:
             self._refuse_replaced(range(len(self.capture)))
         if not self._has_checkpoint:
             model, notes = self._start_model()
-            return Fit(model, self.capture, self.settings), (*self.capture.notes, *notes)
+            return Fit(model.to(self.device), self.capture, self.settings), (*self.capture.notes, *notes)
         checkpoint = self.load_checkpoint()
         if checkpoint.note is not None:  # not to be written over: who knows what it still holds
             self.checkpoint_path.replace(_free_name(self.checkpoint_path))
-        fit = Fit(checkpoint.load_model(), self.capture, self.settings)
+        fit = Fit(checkpoint.load_model().to(self.device), self.capture, self.settings)
         elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
         fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
         return fit, (*filter(None, [checkpoint.note]), f"resumed after step {checkpoint.step}")
@@ -278,7 +291,7 @@ class Run:
 
     def _begin(self, capture: Capture) -> None:
         """Write all that makes a folder a run, ``settings.toml`` last."""
-        self.settings = measured(self.settings, capture)
+        self.settings = measured(self.settings, capture, self.device)
         replace_text(self.folder / CAPTURE, tomli_w.dumps(source_to_table(self.source, capture)))
         self._knows_pictures = True
         replace_text(self.folder / MACHINE, tomli_w.dumps(machine_table()))

@@ -13,16 +13,18 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import torch
 
 from unrender.errors import SettingsError
 
-__all__ = ["Kernels", "available", "cache_folder", "compile_cubin", "compiler_version", "flatten", "kernels"]
+__all__ = ["Kernels", "Launch", "available", "cache_folder", "compile_cubin", "compiler_version", "flatten", "kernels"]
 
 THREADS = 256
 """Per block, in every kernel of ours."""
@@ -58,30 +60,43 @@ class Kernels:
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count
         Device(device.index).set_current()
         self._code = ObjectCode.from_cubin(cubin)
-        self._kernels: dict[str, Any] = {}
 
-    def launch(self, name: str, grid: tuple[int, int], *arguments: Any) -> None:
-        """Queue a kernel on PyTorch's current stream: ``grid`` blocks of ``THREADS`` threads.
+    @cache  # noqa: B019 - there are few, and they live as long as the process
+    def find(self, name: str) -> Any:
+        """A kernel that can be launched."""
+        return self._code.get_kernel(name)
 
-        ``arguments``: addresses as ``int``, numbers as ``ctypes`` scalars of the type that the kernel states.
-        """
+    @contextmanager
+    def queue(self) -> Iterator[Launch]:
+        """What launches them on PyTorch's current stream of their device."""
+        with torch.cuda.device(self.device):
+            yield Launch(self, _stream(torch.cuda.current_stream().cuda_stream))
+
+
+class Launch:
+    """``launch(name, grid, *arguments)`` queues a kernel in ``grid`` blocks of ``THREADS`` threads.
+
+    ``arguments``: addresses as ``int``, numbers as ``ctypes`` scalars of the type that the kernel states.
+    ``processors``: of the GPU.
+    """
+
+    def __init__(self, kernels: Kernels, stream: Any) -> None:
+        self._kernels, self._stream = kernels, stream
+        self.processors = kernels.processors
+
+    def __call__(self, name: str, grid: tuple[int, int], *arguments: Any) -> None:
+        """Queue a kernel."""
         from cuda.core import LaunchConfig, launch
 
-        if name not in self._kernels:
-            self._kernels[name] = self._code.get_kernel(name)
-        with torch.cuda.device(self.device):
-            stream = _Stream(torch.cuda.current_stream(self.device).cuda_stream)
-            launch(stream, LaunchConfig(grid=grid, block=THREADS), self._kernels[name], *arguments)  # pyright: ignore[reportArgumentType]
+        launch(self._stream, LaunchConfig(grid=grid, block=THREADS), self._kernels.find(name), *arguments)
 
 
-class _Stream:
-    """PyTorch's stream in the form that CUDA's Python libraries understand."""
+@cache
+def _stream(handle: int) -> Any:
+    """A stream of PyTorch's, which never destroys one."""
+    from cuda.core import LEGACY_DEFAULT_STREAM, Stream
 
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._handle
+    return Stream.from_handle(handle) if handle else LEGACY_DEFAULT_STREAM
 
 
 def compile_cubin(source: Path, arch: str, defines: Mapping[str, str]) -> bytes:
@@ -149,10 +164,11 @@ def _compile(text: str, name: str, arch: str, defines: Mapping[str, str]) -> byt
 
 def _keep(file: Path, content: bytes) -> None:
     """Write a file whole or not at all; a cache that cannot be written to is done without."""
-    partial = file.with_suffix(f".{os.getpid()}.partial")
+    partial = file.with_suffix(f".{os.getpid()}-{get_ident()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         partial.replace(file)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -28,6 +28,10 @@ class Shader(Protocol):
         """What can be fitted, under ``shader.*``."""
         ...
 
+    def to(self, device: torch.device | str) -> Shader:
+        """The same on ``device``; it may be moved in place."""
+        ...
+
 
 @dataclass(frozen=True)
 class Model:
@@ -37,6 +41,12 @@ class Model:
     shader: Shader
     cameras: Cameras
     raster: PointRasterSettings = field(default_factory=PointRasterSettings)
+
+    def to(self, device: torch.device | str) -> Model:
+        """The same model on ``device``; its shader may be moved in place."""
+        return replace(
+            self, scene=self.scene.to(device), shader=self.shader.to(device), cameras=self.cameras.to(device)
+        )
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Everything that can be fitted, in a fixed order."""

@@ -43,7 +43,8 @@ class Renderer:
 
 RENDERERS: dict[tuple[type, str], Renderer] = {
     (PointScene, "rasterize"): Renderer(
-        rasterize, Capabilities(appearance=True, geometry=True, pose=True, lens=True, silhouette=True)
+        rasterize,
+        Capabilities(appearance=True, geometry=True, pose=True, lens=True, silhouette=True, devices=("cpu", "cuda")),
     ),
 }
 

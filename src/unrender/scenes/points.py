@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
@@ -40,6 +41,11 @@ class PointScene:
     def channels(self) -> int:
         """D."""
         return self.descriptors.shape[1]
+
+    def to(self, device: torch.device | str) -> PointScene:
+        """The same scene with all tensors on ``device``."""
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Descriptors and environment; positions join with the kernels that have their derivative."""

@@ -23,6 +23,10 @@ class Scene(Protocol):
         """N, how many primitives there are."""
         ...
 
+    def to(self, device: torch.device | str) -> Scene:
+        """The same scene with all tensors on ``device``."""
+        ...
+
     def parameters(self) -> tuple[Parameter, ...]:
         """What can be fitted, under ``scene.*``."""
         ...

@@ -3,10 +3,14 @@
 // A block of points is looked at by a block of threads, if `cull` says that it may be seen. Points meet in pixels by
 // atomic operations, and all of them are on integers, so that their order does not matter and every run gives the same
 // bits: depths are compared as the integers with their bits, points are counted, and descriptors are added in fixed
-// point. The unit of that is chosen by `unit` so that N of the largest descriptor drawn in the view still fit into 62
-// bits: for ten million points it is 2^-38 of the largest, and a float of 24 bits loses nothing down to 2^-14 of it.
+// point. The unit of that is chosen by `unit` so that N of the largest descriptor in question still fit into 62 bits: for ten
+// million points it is 2^-38 of the largest, and a float of 24 bits loses nothing down to 2^-14 of it.
 //
-// UNRENDER_CHANNELS: D. UNRENDER_HALF: descriptors are half-precision numbers. P: pixels of all layers, V: views.
+// Time goes into waiting for memory. So what a point needs is read at once, whether or not it turns out to be needed, and
+// as many threads wait together as there is room for (__launch_bounds__; measured, see points_cuda.md).
+//
+// UNRENDER_CHANNELS: D. UNRENDER_LAYERS: L. UNRENDER_HALF: descriptors are half-precision numbers. N: points of the
+// scene, M: those that are sorted, P: pixels of all layers, V: views.
 #include "footprint.h"
 
 #define UNRENDER_D __device__ inline
@@ -14,72 +18,96 @@
 namespace unrender {
 
 constexpr unsigned kChannels = UNRENDER_CHANNELS;
+constexpr int kLayers = UNRENDER_LAYERS;
 constexpr unsigned kBroken = 0x80000000U;  // in a pixel's count: a descriptor there is not finite
 
-// A block that may be seen, how many of its points, and fine pixels [left, right) x [top, bottom) that hold them.
+// A block that may be seen, and how many of its points.
 struct Task {
   unsigned block;
   unsigned short count, look_at_normals;
-  unsigned short left, right, top, bottom;
 };
 
 // What kernels that look at points are told.
 struct Call {
-  const float* points;    // [7, M] sorted: position, normal, reach
-  const unsigned* index;  // [M] their places in the scene
-  unsigned number;        // M
-  const Task* tasks;      // [V, blocks]
-  const unsigned* made;   // [V] tasks
+  const float* __restrict__ points;    // [7, M] sorted: position, normal, reach
+  const unsigned* __restrict__ index;  // [M] their places in the scene
+  unsigned number;                     // M
+  const Task* __restrict__ tasks;      // [V, blocks]
+  const unsigned* made;                // [V] tasks
   unsigned blocks;
   const View* views;
   const long long* seed;
-  int height, width, layers;
+  int height, width;
   float gamma;
   unsigned ghosts;  // rate * 2^32
 };
 #define UNRENDER_CALL                                                                                                 \
-  const float *points, const unsigned *index, unsigned number, const Task *tasks, const unsigned *made,               \
-      unsigned blocks, const View *views, const long long *seed, int height, int width, int layers, float gamma,      \
-      unsigned ghosts
+  const float *__restrict__ points, const unsigned *__restrict__ index, unsigned number,                              \
+      const Task *__restrict__ tasks, const unsigned *made, unsigned blocks, const View *views,                       \
+      const long long *seed, int height, int width, float gamma, unsigned ghosts
 #define UNRENDER_THE_CALL \
-  { points, index, number, tasks, made, blocks, views, seed, height, width, layers, gamma, ghosts }
+  { points, index, number, tasks, made, blocks, views, seed, height, width, gamma, ghosts }
 
 // A point as a view draws it: its pixel in the finest layer, and in how many layers, 0 for none.
 struct Drawn {
-  int column, row, layers;
+  unsigned column, row;
+  int layers;
   float depth;
+  unsigned index;
 };
 
-// Point `i` of the sorted ones. The order of the tests is that of their cost.
-UNRENDER_D Drawn draw(const Call& call, const View& view, unsigned ghost_key, const Task& task, size_t i) {
+// The task's point of this thread. No early exits: they would make what follows wait for memory once more.
+UNRENDER_D Drawn draw(const Call& call, const View& view, unsigned ghost_key, const Task& task) {
   const size_t step = call.number;
-  const float* point = call.points + i;
+  const float* point = call.points + size_t(task.block) * kBlock + threadIdx.x;
+  if (threadIdx.x >= task.count) return {0, 0, 0, 0, 0};
   const float px = point[0], py = point[step], pz = point[2 * step];
+  float nx = 0, ny = 0, nz = 0, reach = 0;
+  if (task.look_at_normals) nx = point[3 * step], ny = point[4 * step], nz = point[5 * step];
+  if (call.gamma > 0) reach = point[6 * step];
+  const unsigned index = call.index[point - call.points];
   const Seen seen = see(view, px, py, pz);
-  Drawn drawn{0, 0, 0, seen.depth};
-  if (!is_inside(view, seen)) return drawn;
-  if (!(seen.u >= 0 && seen.u < float(call.width) && seen.v >= 0 && seen.v < float(call.height))) return drawn;
-  if (task.look_at_normals && !is_facing(view, px, py, pz, point[3 * step], point[4 * step], point[5 * step]))
-    return drawn;
-  int layers = call.layers;
+  const bool in_image = int(seen.u >= 0) & int(seen.u < float(call.width)) & int(seen.v >= 0) &
+                        int(seen.v < float(call.height)) & int(is_inside(view, seen));
+  int layers = kLayers;
   if (call.gamma > 0) {
-    const float size = call.gamma * (magnification(view.lens, seen.x, seen.y, seen.inverse_depth) * point[6 * step]);
+    const float size = call.gamma * (magnification(view.lens, seen.x, seen.y, seen.inverse_depth) * reach);
     layers = 0;
-    while (layers < call.layers && is_drawn(size, layers)) ++layers;
+    for (int level = 0; level < kLayers; ++level) layers += is_drawn(size, level);
   }
-  if (call.ghosts > 0 && is_ghost(ghost_key, call.index[i], call.ghosts)) return drawn;
-  return {int(seen.u), int(seen.v), layers, seen.depth};
+  const bool facing = is_facing(view, px, py, pz, nx, ny, nz);  // zeros where they need not be looked at
+  const bool ghost = call.ghosts > 0 && is_ghost(ghost_key, index, call.ghosts);
+  const bool drawn = in_image && facing && !ghost;
+  return {unsigned(drawn ? seen.u : 0.0f), unsigned(drawn ? seen.v : 0.0f), drawn ? layers : 0, seen.depth, index};
 }
 
-// Calls each(pixel of the pyramid) for a point's pixel in every layer that draws it.
-template <class Each>
-UNRENDER_D void for_pixels(const Call& call, const Drawn& drawn, const Each& each) {
+// The pixels of the pyramid that a pixel of the finest layer lies in.
+struct Pixels {
+  unsigned at[kLayers];
+};
+UNRENDER_D Pixels pixels_of(const Call& call, unsigned column, unsigned row) {
+  Pixels pixels;
   unsigned first = 0;
-  for (int level = 0; level < drawn.layers; ++level) {
-    const unsigned width = ((call.width - 1) >> level) + 1, height = ((call.height - 1) >> level) + 1;
-    each(first + unsigned(drawn.row >> level) * width + unsigned(drawn.column >> level));
+#pragma unroll
+  for (int level = 0; level < kLayers; ++level) {
+    const unsigned width = (unsigned(call.width - 1) >> level) + 1, height = (unsigned(call.height - 1) >> level) + 1;
+    pixels.at[level] = first + (row >> level) * width + (column >> level);
     first += width * height;
   }
+  return pixels;
+}
+
+// In which layers a point is in the depth band behind the nearest, bit by bit.
+UNRENDER_D unsigned layers_shown(const Drawn& drawn, const Pixels& pixels, const float* __restrict__ depth,
+                                 float band) {
+  float nearest[kLayers];
+#pragma unroll
+  for (int level = 0; level < kLayers; ++level) nearest[level] = level < drawn.layers ? depth[pixels.at[level]] : 0;
+  unsigned shown = 0;
+#pragma unroll
+  for (int level = 0; level < kLayers; ++level)
+    shown |= unsigned(level < drawn.layers && drawn.depth <= band * nearest[level]) << level;
+  return shown;
 }
 
 #ifdef UNRENDER_HALF
@@ -99,16 +127,18 @@ using Scalar = float;
 UNRENDER_D unsigned size_bits(float value) { return unsigned(__float_as_int(value)) & 0x7fffffffU; }
 UNRENDER_D bool is_finite(unsigned bits) { return bits < 0x7f800000U; }
 
+// Channels that are read and written together.
+constexpr unsigned kTogether = kChannels % 4 == 0 ? 4 : kChannels % 2 == 0 ? 2 : 1;
+struct alignas(4 * kTogether) Channels {
+  float value[kTogether];
+};
+
 // log2 of how many units of the fixed point make 1. `most`: bits of the largest descriptor; `room`: bits left by N.
 UNRENDER_D int unit(unsigned most, int room) {
   const int below = room - (int(most >> 23) - 126);
   return below < 126 ? below : 126;  // its inverse is a float too
 }
 UNRENDER_D float power_of_two(int exponent) { return __int_as_float((exponent + 127) << 23); }
-
-UNRENDER_D void add(long long* at, long long value) {
-  atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value));
-}
 
 }  // namespace unrender
 
@@ -120,207 +150,164 @@ extern "C" __global__ void cull(const Block* blocks, unsigned count, unsigned po
   const unsigned block = blockIdx.x * blockDim.x + threadIdx.x, view = blockIdx.y;
   if (block >= count) return;
   const unsigned left = points - block * kBlock;
-  const Window window{views[view], height, width, 1, gamma};
+  const Window window{views[view], height, width, 64, gamma};
   const Footprint seen = footprint(blocks[block], left < kBlock ? left : kBlock, window);
   if (seen.count == 0) return;
   const unsigned at = atomicAdd(made + view, 1U);
-  tasks[size_t(view) * count + at] = {block,     seen.count, seen.look_at_normals, seen.left,
-                                      seen.right, seen.top,   seen.bottom};
+  tasks[size_t(view) * count + at] = {block, seen.count, seen.look_at_normals};
 }
 
-// depth [V, P], full of +inf: of the nearest point. most [V], zeros: bits of the largest finite descriptor drawn.
-extern "C" __global__ void nearest(UNRENDER_CALL, const Scalar* descriptors, float* depth, unsigned pixels,
-                                   unsigned* most) {
-  const Call call UNRENDER_THE_CALL;
-  const View view = views[blockIdx.y];
-  const unsigned key = ghost_key(*seed, blockIdx.y);
+// most, zero: the bits of the largest finite descriptor of the points that may be seen, in any view.
+extern "C" __global__ void __launch_bounds__(kBlock, 8)
+    largest(UNRENDER_CALL, const Scalar* __restrict__ descriptors, unsigned* most) {
   __shared__ unsigned most_here;
   if (threadIdx.x == 0) most_here = 0;
   __syncthreads();
-  unsigned largest = 0;
+  unsigned mine = 0;
   for (unsigned at = blockIdx.x; at < made[blockIdx.y]; at += gridDim.x) {
     const Task task = tasks[size_t(blockIdx.y) * blocks + at];
     if (threadIdx.x >= task.count) continue;
-    const size_t i = size_t(task.block) * kBlock + threadIdx.x;
-    const Drawn drawn = draw(call, view, key, task, i);
-    if (drawn.layers == 0) continue;
-    float* image = depth + size_t(blockIdx.y) * pixels;
-    for_pixels(call, drawn, [&](unsigned pixel) {
-      // A value read too early is too far, and does no harm.
-      if (drawn.depth < image[pixel]) atomicMin(reinterpret_cast<int*>(image + pixel), __float_as_int(drawn.depth));
-    });
-    const Scalar* row = descriptors + size_t(index[i]) * kChannels;
+    const Scalar* row = descriptors + size_t(index[size_t(task.block) * kBlock + threadIdx.x]) * kChannels;
     for (unsigned channel = 0; channel < kChannels; ++channel) {
       const unsigned bits = size_bits(widen(row[channel]));
-      if (is_finite(bits) && bits > largest) largest = bits;
+      if (is_finite(bits) && bits > mine) mine = bits;
     }
   }
-  atomicMax(&most_here, largest);
+  atomicMax(&most_here, mine);
   __syncthreads();
-  if (threadIdx.x == 0) atomicMax(most + blockIdx.y, most_here);
+  if (threadIdx.x == 0) atomicMax(most, most_here);
 }
 
-// The points of a task that are drawn, put together so that threads can share their channels.
-struct Gathered {
-  Drawn drawn[kBlock];
-  unsigned index[kBlock];
-  unsigned count;
-};
-
-UNRENDER_D void gather(const Call& call, const View& view, unsigned key, const Task& task, Gathered& to) {
-  __syncthreads();  // all have done with the last task
-  if (threadIdx.x == 0) to.count = 0;
-  __syncthreads();
-  if (threadIdx.x < task.count) {
-    const size_t i = size_t(task.block) * kBlock + threadIdx.x;
-    const Drawn drawn = draw(call, view, key, task, i);
-    if (drawn.layers > 0) {
-      const unsigned at = atomicAdd(&to.count, 1U);
-      to.drawn[at] = drawn;
-      to.index[at] = call.index[i];
-    }
-  }
-  __syncthreads();
-}
-
-// The pixels of a task in all layers, numbered: points of a block lie together, and what they add to these few pixels is
-// added up in the memory of the block of threads first. Fixed-point numbers stand there as `high` * 2^kLow + `low`: the
-// sums of a block fit, and 32 bits are what that memory can add.
-constexpr unsigned kPatchPixels = 32768 / (8 * kChannels + 4);
-constexpr int kLow = 24;
-struct Patch {
-  int high[kPatchPixels * kChannels];
-  unsigned low[kPatchPixels * kChannels];
-  unsigned count[kPatchPixels];
-};
-
-// One layer of a patch, and of the pyramid.
-struct Layer {
-  unsigned left, top, width, height;  // of the patch
-  unsigned first;                     // number of its first pixel
-  unsigned image_width, image_first;
-};
-template <class Each>
-UNRENDER_D unsigned for_layers(const Call& call, const Task& task, int layers, const Each& each) {
-  unsigned first = 0, image_first = 0;
-  for (int level = 0; level < layers; ++level) {
-    const unsigned left = task.left >> level, top = task.top >> level;
-    const unsigned width = ((task.right - 1U) >> level) - left + 1, height = ((task.bottom - 1U) >> level) - top + 1;
-    const unsigned image_width = ((call.width - 1) >> level) + 1, image_height = ((call.height - 1) >> level) + 1;
-    each(level, Layer{left, top, width, height, first, image_width, image_first});
-    first += width * height;
-    image_first += image_width * image_height;
-  }
-  return first;
-}
-
-// sum [V, P, D] and count [V, P], zeros: the points in the depth band (1 + alpha = `band`) behind the nearest.
-extern "C" __global__ void blend(UNRENDER_CALL, const Scalar* descriptors, const float* depth, unsigned pixels,
-                                 const unsigned* most, float band, int room, long long* sum, unsigned* count) {
+// depth [V, P], full of +inf: of the nearest point.
+extern "C" __global__ void __launch_bounds__(kBlock, 8) nearest(UNRENDER_CALL, float* depth, unsigned pixels) {
   const Call call UNRENDER_THE_CALL;
   const View view = views[blockIdx.y];
   const unsigned key = ghost_key(*seed, blockIdx.y);
-  const float units = power_of_two(unit(most[blockIdx.y], room));
   depth += size_t(blockIdx.y) * pixels;
-  sum += size_t(blockIdx.y) * pixels * kChannels;
-  count += size_t(blockIdx.y) * pixels;
-  __shared__ Gathered gathered;
-  __shared__ Patch patch;
   for (unsigned at = blockIdx.x; at < made[blockIdx.y]; at += gridDim.x) {
-    const Task task = tasks[size_t(blockIdx.y) * blocks + at];
-    const unsigned size = for_layers(call, task, layers, [](int, const Layer&) {});
-    const bool together = size <= kPatchPixels;
-    gather(call, view, key, task, gathered);
-    for (unsigned i = threadIdx.x; together && i < size * kChannels; i += kBlock) patch.high[i] = 0, patch.low[i] = 0;
-    for (unsigned i = threadIdx.x; together && i < size; i += kBlock) patch.count[i] = 0;
-    __syncthreads();
-    for (unsigned item = threadIdx.x; item < gathered.count * kChannels; item += kBlock) {
-      const unsigned point = item / kChannels, channel = item % kChannels;
-      const float value = widen(descriptors[size_t(gathered.index[point]) * kChannels + channel]);
-      const bool finite = is_finite(size_bits(value));
-      const long long fixed = finite ? llrintf(value * units) : 0;
-      const Drawn drawn = gathered.drawn[point];
-      for_layers(call, task, drawn.layers, [&](int level, const Layer& layer) {
-        const unsigned column = unsigned(drawn.column) >> level, row = unsigned(drawn.row) >> level;
-        const size_t to = layer.image_first + row * layer.image_width + column;
-        if (!(drawn.depth <= band * depth[to])) return;
-        const unsigned here = layer.first + (row - layer.top) * layer.width + (column - layer.left);
-        if (together) {
-          atomicAdd(&patch.high[here * kChannels + channel], int(fixed >> kLow));
-          atomicAdd(&patch.low[here * kChannels + channel], unsigned(fixed) & ((1U << kLow) - 1));
-          if (channel == 0) atomicAdd(&patch.count[here], 1U);
-        } else {
-          add(sum + to * kChannels + channel, fixed);
-          if (channel == 0) atomicAdd(count + to, 1U);
-        }
-        if (!finite) atomicOr(count + to, kBroken);
-      });
-    }
-    __syncthreads();
-    if (!together) continue;
-    for_layers(call, task, layers, [&](int, const Layer& layer) {
-      for (unsigned i = threadIdx.x; i < layer.width * layer.height * kChannels; i += kBlock) {
-        const unsigned pixel = i / kChannels, channel = i % kChannels, here = layer.first + pixel;
-        if (patch.count[here] == 0) continue;
-        const unsigned row = layer.top + pixel / layer.width, column = layer.left + pixel % layer.width;
-        const size_t to = layer.image_first + row * layer.image_width + column;
-        const unsigned from = here * kChannels + channel;
-        add(sum + to * kChannels + channel, (static_cast<long long>(patch.high[from]) << kLow) + patch.low[from]);
-        if (channel == 0) atomicAdd(count + to, patch.count[here]);
-      }
-    });
+    const Drawn drawn = draw(call, view, key, tasks[size_t(blockIdx.y) * blocks + at]);
+    if (drawn.layers == 0) continue;
+    const Pixels in = pixels_of(call, drawn.column, drawn.row);
+    float before[kLayers];
+#pragma unroll
+    for (int level = 0; level < kLayers; ++level) before[level] = level < drawn.layers ? depth[in.at[level]] : 0;
+#pragma unroll
+    for (int level = 0; level < kLayers; ++level)  // a value read too early is too far, and does no harm
+      if (drawn.depth < before[level])
+        atomicMin(reinterpret_cast<int*>(depth + in.at[level]), __float_as_int(drawn.depth));
   }
 }
 
-// features [V, P, D]: the means. A pixel with a descriptor that is not finite is NaN.
-extern "C" __global__ void finish(const long long* sum, const unsigned* most, int room, unsigned* count,
-                                  unsigned pixels, float* features) {
-  const size_t item = size_t(blockIdx.x) * blockDim.x + threadIdx.x, view = blockIdx.y;
-  if (item >= size_t(pixels) * kChannels) return;
-  const size_t pixel = view * pixels + item / kChannels, at = view * pixels * kChannels + item;
-  const unsigned number = count[pixel] & ~kBroken;
-  const float size = power_of_two(-unit(most[view], room));
-  const float mean = float(sum[at]) / float(number > 1 ? number : 1) * size;
-  features[at] = count[pixel] & kBroken ? __int_as_float(0x7fc00000) : mean;
+// A point of a task that some pixel shows.
+struct Shown {
+  unsigned index, column, row, layers;
+};
+
+// sum [V, P, D] and count [V, P], zeros: the points in the depth band (1 + alpha = `band`) behind the nearest.
+extern "C" __global__ void __launch_bounds__(kBlock, 8)
+    blend(UNRENDER_CALL, const Scalar* __restrict__ descriptors, const float* __restrict__ depth, unsigned pixels,
+          const unsigned* most, float band, int room, unsigned long long* sum, unsigned* count) {
+  const Call call UNRENDER_THE_CALL;
+  const View view = views[blockIdx.y];
+  const unsigned key = ghost_key(*seed, blockIdx.y);
+  const float units = power_of_two(unit(*most, room));
+  depth += size_t(blockIdx.y) * pixels;
+  sum += size_t(blockIdx.y) * pixels * kChannels;
+  count += size_t(blockIdx.y) * pixels;
+  __shared__ Shown shown[kBlock];
+  __shared__ unsigned many;
+  for (unsigned at = blockIdx.x; at < made[blockIdx.y]; at += gridDim.x) {
+    if (threadIdx.x == 0) many = 0;
+    __syncthreads();
+    const Drawn drawn = draw(call, view, key, tasks[size_t(blockIdx.y) * blocks + at]);
+    const Pixels in = pixels_of(call, drawn.column, drawn.row);
+    if (const unsigned layers = layers_shown(drawn, in, depth, band)) {
+      shown[atomicAdd(&many, 1U)] = {drawn.index, drawn.column, drawn.row, layers};
+#pragma unroll
+      for (int level = 0; level < kLayers; ++level)
+        if (layers >> level & 1) atomicAdd(count + in.at[level], 1U);
+    }
+    __syncthreads();
+    // Neighbouring threads share a point, so that what they add lies together.
+    for (unsigned item = threadIdx.x; item < many * kChannels; item += kBlock) {
+      const Shown point = shown[item / kChannels];
+      const unsigned channel = item % kChannels;
+      const float value = widen(descriptors[size_t(point.index) * kChannels + channel]);
+      const bool finite = is_finite(size_bits(value));
+      const long long fixed = finite ? llrintf(value * units) : 0;
+      const Pixels to = pixels_of(call, point.column, point.row);
+#pragma unroll
+      for (int level = 0; level < kLayers; ++level) {
+        if (!(point.layers >> level & 1)) continue;
+        atomicAdd(sum + size_t(to.at[level]) * kChannels + channel, static_cast<unsigned long long>(fixed));
+        if (!finite) atomicOr(count + to.at[level], kBroken);
+      }
+    }
+    __syncthreads();
+  }
 }
 
-// Takes the mark of `blend` out of the counts.
-extern "C" __global__ void unmark(unsigned* count, unsigned pixels) {
-  const size_t pixel = size_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (pixel < pixels && count[size_t(blockIdx.y) * pixels + pixel] & kBroken)
-    count[size_t(blockIdx.y) * pixels + pixel] &= ~kBroken;
+// features [V, P, D]: the means. A pixel with a descriptor that is not finite is NaN; its mark leaves the count.
+extern "C" __global__ void finish(const long long* __restrict__ sum, const unsigned* most, int room, unsigned* count,
+                                  unsigned pixels, float* __restrict__ features) {
+  const size_t pixel = size_t(blockIdx.y) * pixels + size_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (blockIdx.x * blockDim.x + threadIdx.x >= pixels) return;
+  const unsigned marked = count[pixel], number = marked & ~kBroken;
+  const float size = power_of_two(-unit(*most, room)), divisor = float(number > 1 ? number : 1);
+  for (unsigned channel = 0; channel < kChannels; channel += kTogether) {
+    Channels mean{};
+    for (unsigned i = 0; number > 0 && i < kTogether; ++i) {
+      const float value = float(sum[pixel * kChannels + channel + i]) / divisor * size;
+      mean.value[i] = marked & kBroken ? __int_as_float(0x7fc00000) : value;
+    }
+    *reinterpret_cast<Channels*>(features + pixel * kChannels + channel) = mean;
+  }
+  if (marked & kBroken) count[pixel] = number;
 }
 
-// scaled [V, P, D]: the gradient of a pixel's sum, from that of its mean, which comes in any layout.
-extern "C" __global__ void unmean(const float* gradient, long long view_step, long long pixel_step,
-                                  long long channel_step, const unsigned* count, unsigned pixels, float* scaled) {
-  const size_t item = size_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  const unsigned view = blockIdx.y, pixel = unsigned(item / kChannels), channel = unsigned(item % kChannels);
+// scaled [V, P, D]: the gradient of a pixel's sum, from that of its mean, which comes in any layout. Pixels that show
+// no point are left as they are.
+extern "C" __global__ void unmean(const float* __restrict__ gradient, long long view_step, long long pixel_step,
+                                  long long channel_step, const unsigned* __restrict__ count, unsigned pixels,
+                                  float* __restrict__ scaled) {
+  const unsigned view = blockIdx.y, pixel = blockIdx.x * blockDim.x + threadIdx.x;
   if (pixel >= pixels) return;
-  const unsigned number = count[size_t(view) * pixels + pixel];
-  scaled[size_t(view) * pixels * kChannels + item] =
-      gradient[view * view_step + pixel * pixel_step + channel * channel_step] / float(number > 1 ? number : 1);
+  const size_t at = size_t(view) * pixels + pixel;
+  if (count[at] == 0) return;
+  const float number = float(count[at]);
+  const float* from = gradient + view * view_step + pixel * pixel_step;
+  for (unsigned channel = 0; channel < kChannels; channel += kTogether) {
+    Channels values;
+    for (unsigned i = 0; i < kTogether; ++i) values.value[i] = from[(channel + i) * channel_step] / number;
+    *reinterpret_cast<Channels*>(scaled + at * kChannels + channel) = values;
+  }
 }
 
 // into [N, D]: adds the gradient that one view gives. Nobody else adds to a point's row: no atomics.
-extern "C" __global__ void pull(UNRENDER_CALL, const float* scaled, const float* depth, unsigned pixels, float band,
-                                unsigned number_of_view, float* into) {
+extern "C" __global__ void __launch_bounds__(kBlock, 4)
+    pull(UNRENDER_CALL, const float* __restrict__ scaled, const float* __restrict__ depth, unsigned pixels, float band,
+         unsigned number_of_view, float* __restrict__ into) {
   const Call call UNRENDER_THE_CALL;
   const View view = views[number_of_view];
   const unsigned key = ghost_key(*seed, number_of_view);
   depth += size_t(number_of_view) * pixels;
   scaled += size_t(number_of_view) * pixels * kChannels;
-  __shared__ Gathered gathered;
   for (unsigned at = blockIdx.x; at < made[number_of_view]; at += gridDim.x) {
-    gather(call, view, key, tasks[size_t(number_of_view) * blocks + at], gathered);
-    for (unsigned item = threadIdx.x; item < gathered.count * kChannels; item += kBlock) {
-      const unsigned point = item / kChannels, channel = item % kChannels;
-      const Drawn drawn = gathered.drawn[point];
-      float* to = into + size_t(gathered.index[point]) * kChannels + channel;
-      float sum = *to;
-      for_pixels(call, drawn, [&](unsigned pixel) {
-        if (drawn.depth <= band * depth[pixel]) sum += scaled[size_t(pixel) * kChannels + channel];
-      });
+    const Drawn drawn = draw(call, view, key, tasks[size_t(number_of_view) * blocks + at]);
+    const Pixels in = pixels_of(call, drawn.column, drawn.row);
+    const unsigned layers = layers_shown(drawn, in, depth, band);
+    if (layers == 0) continue;
+    for (unsigned channel = 0; channel < kChannels; channel += kTogether) {
+      auto* to = reinterpret_cast<Channels*>(into + size_t(drawn.index) * kChannels + channel);
+      Channels sum = number_of_view > 0 ? *to : Channels{}, felt[kLayers];
+#pragma unroll
+      for (int level = 0; level < kLayers; ++level)
+        if (layers >> level & 1)
+          felt[level] = *reinterpret_cast<const Channels*>(scaled + size_t(in.at[level]) * kChannels + channel);
+#pragma unroll
+      for (int level = 0; level < kLayers; ++level)
+        if (layers >> level & 1)
+          for (unsigned i = 0; i < kTogether; ++i) sum.value[i] += felt[level].value[i];
       *to = sum;
     }
   }

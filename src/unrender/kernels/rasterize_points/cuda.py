@@ -5,14 +5,13 @@ Nothing here waits for the GPU. Letters: N points, V views, P pixels of the whol
 
 from __future__ import annotations
 
-import math
 from ctypes import c_float, c_int, c_int64, c_uint32
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from unrender.kernels.nvrtc import THREADS, Kernels, kernels
+from unrender.kernels.nvrtc import THREADS, Kernels, Launch, kernels
 from unrender.kernels.rasterize_points.cuda_blocks import SortedPoints
 from unrender.kernels.rasterize_points.reference import layer_sizes, pyramid_offsets
 
@@ -47,19 +46,17 @@ def forward(
     count = torch.zeros(shape, dtype=torch.int32, device=device)
     if not (len(views) and len(cloud.index) and channels):
         return torch.zeros(*shape, channels, device=device), count, depth
-    made = _kernels(device, channels, descriptors.dtype == torch.float16)
-    call, grid = _call(made, cloud, views, seed, numbers)
     descriptors = descriptors.contiguous()
-    sums = torch.zeros(*shape, channels, dtype=torch.int64, device=device)
-    features = torch.empty(*shape, channels, device=device)
-    most = torch.zeros(len(views), dtype=torch.int32, device=device)
-    room = c_int(min(62 - cloud.scene_points.bit_length(), 46))  # in the halves of a `Patch` 256 fit into 54
-    pixels = c_uint32(shape[1])
-    points, image = (call.arguments, _at(descriptors), _at(depth), pixels, _at(most)), _over(shape, channels)
-    made.launch("nearest", grid, *points[0], *points[1:])
-    made.launch("blend", grid, *points[0], *points[1:], _band(numbers), room, _at(sums), _at(count))
-    made.launch("finish", image, _at(sums), _at(most), room, _at(count), pixels, _at(features))
-    made.launch("unmark", _over(shape, 1), _at(count), pixels)
+    sums = torch.zeros(shape[0] * shape[1] * channels + 1, dtype=torch.int64, device=device)
+    features, most = torch.empty(*shape, channels, device=device), sums[-1]
+    room, pixels = c_int(62 - cloud.scene_points.bit_length()), c_uint32(shape[1])
+    with _kernels(device, channels, numbers.layers, descriptors.dtype == torch.float16).queue() as launch:
+        call = _call(launch, cloud, views, seed, numbers)
+        launch("largest", call.grid, *call.arguments, _at(descriptors), _at(most))
+        launch("nearest", call.grid, *call.arguments, _at(depth), pixels)
+        image = (_at(descriptors), _at(depth), pixels, _at(most), _band(numbers), room, _at(sums), _at(count))
+        launch("blend", call.grid, *call.arguments, *image)
+        launch("finish", _over(shape), _at(sums), _at(most), room, _at(count), pixels, _at(features))
     return features, count, depth
 
 
@@ -77,52 +74,52 @@ def backward(
     into = torch.zeros(cloud.scene_points, channels, device=device)
     if not (len(views) and len(cloud.index) and channels):
         return into
-    made = _kernels(device, channels, half=False)
-    call, grid = _call(made, cloud, views, seed, numbers)
-    scaled = torch.empty(*shape, channels, device=device)
-    steps, pixels = [c_int64(step) for step in gradient.stride()], c_uint32(shape[1])
-    made.launch("unmean", _over(shape, channels), _at(gradient), *steps, _at(count), pixels, _at(scaled))
-    for view in range(len(views)):
-        tensors = (_at(scaled), _at(depth), pixels, _band(numbers), c_uint32(view), _at(into))
-        made.launch("pull", (grid[0], 1), *call.arguments, *tensors)
+    scaled, pixels = torch.empty(*shape, channels, device=device), c_uint32(shape[1])
+    with _kernels(device, channels, numbers.layers, half=False).queue() as launch:
+        call = _call(launch, cloud, views, seed, numbers)
+        steps = [c_int64(step) for step in gradient.stride()]
+        launch("unmean", _over(shape), _at(gradient), *steps, _at(count), pixels, _at(scaled))
+        tensors = (_at(scaled), _at(depth), pixels, _band(numbers))
+        for view in range(len(views)):
+            launch("pull", (call.grid[0], 1), *call.arguments, *tensors, c_uint32(view), _at(into))
     return into
 
 
 class _Call(NamedTuple):
-    """``arguments``: what kernels that look at points are told; ``holds``: tensors that they point to."""
+    """``arguments``: what kernels that look at points are told; ``grid``: one that fills the GPU; ``holds``: tensors
+    that the arguments point to.
+    """
 
     arguments: tuple[Any, ...]
+    grid: tuple[int, int]
     holds: tuple[torch.Tensor, ...]
 
 
-def _call(
-    made: Kernels, cloud: SortedPoints, views: torch.Tensor, seed: torch.Tensor, numbers: Numbers
-) -> tuple[_Call, tuple[int, int]]:
-    """Finds the blocks that may be seen; the call, and a grid that fills the GPU."""
+def _call(launch: Launch, cloud: SortedPoints, views: torch.Tensor, seed: torch.Tensor, numbers: Numbers) -> _Call:
+    """Finds the blocks that may be seen."""
     device, blocks, points = cloud.points.device, len(cloud.blocks), cloud.points.shape[1]
     # Small, so that CUDA copies them before it returns: nothing waits, also where they come from the CPU.
     rows = views.to(device, torch.float32, non_blocking=True).contiguous()
     seed = seed.to(device, non_blocking=True)
-    tasks = torch.empty(len(views), blocks, 4, dtype=torch.int32, device=device)
-    count = torch.zeros(len(views), dtype=torch.int32, device=device)
+    tasks = torch.empty(len(views), blocks, 2, dtype=torch.int32, device=device)
+    made = torch.zeros(len(views), dtype=torch.int32, device=device)
     size = (c_int(numbers.height), c_int(numbers.width))
-    sorted_points = (_at(cloud.blocks), c_uint32(blocks), c_uint32(points))
+    sorted_blocks = (_at(cloud.blocks), c_uint32(blocks), c_uint32(points))
     grid = (-(-blocks // THREADS), len(views))
-    made.launch("cull", grid, *sorted_points, _at(rows), *size, c_float(numbers.gamma), _at(tasks), _at(count))
+    launch("cull", grid, *sorted_blocks, _at(rows), *size, c_float(numbers.gamma), _at(tasks), _at(made))
     ghosts = min(int(max(numbers.ghosts, 0.0) * 2**32), 2**32 - 1)
     arguments = (
         *(_at(cloud.points), _at(cloud.index), c_uint32(points)),
-        *(_at(tasks), _at(count), c_uint32(blocks)),
-        *(_at(rows), _at(seed)),
-        *(*size, c_int(numbers.layers), c_float(numbers.gamma), c_uint32(ghosts)),
+        *(_at(tasks), _at(made), c_uint32(blocks)),
+        *(_at(rows), _at(seed), *size, c_float(numbers.gamma), c_uint32(ghosts)),
     )
-    enough = max(1, math.ceil(_BLOCKS_PER_PROCESSOR * made.processors / len(views)))
-    return _Call(arguments, (rows, seed, tasks, count)), (min(blocks, enough), len(views))
+    enough = max(1, _BLOCKS_PER_PROCESSOR * launch.processors // len(views))
+    return _Call(arguments, (min(blocks, enough), len(views)), (rows, seed, tasks, made))
 
 
-def _over(shape: tuple[int, int], channels: int) -> tuple[int, int]:
-    """The grid with one thread for every channel of every pixel [V, P]."""
-    return -(-shape[1] * channels // THREADS), shape[0]
+def _over(shape: tuple[int, int]) -> tuple[int, int]:
+    """The grid with one thread for every pixel [V, P]."""
+    return -(-shape[1] // THREADS), shape[0]
 
 
 def _band(numbers: Numbers) -> c_float:
@@ -133,6 +130,8 @@ def _at(tensor: torch.Tensor) -> int:
     return tensor.data_ptr()
 
 
-def _kernels(device: torch.device, channels: int, half: bool) -> Kernels:
-    defines = (("UNRENDER_CHANNELS", str(channels)), *((("UNRENDER_HALF", "1"),) if half else ()))
-    return kernels(SOURCE, device, defines)
+def _kernels(device: torch.device, channels: int, layers: int, half: bool) -> Kernels:
+    defines = {"UNRENDER_CHANNELS": str(channels), "UNRENDER_LAYERS": str(layers)} | (
+        {"UNRENDER_HALF": "1"} if half else {}
+    )
+    return kernels(SOURCE, device, tuple(defines.items()))

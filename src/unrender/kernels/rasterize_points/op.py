@@ -75,7 +75,7 @@ def rasterize_points(
     """
     seed = torch.zeros((), dtype=torch.int64) if seed is None else seed
     tensors = (*geometry, descriptors)
-    if _compiled(geometry, descriptors, rules):
+    if _compiled(geometry, descriptors):
         gamma = -1.0 if rules.gamma is None else rules.gamma
         numbers = (rules.height, rules.width, rules.layers, rules.alpha, gamma, rules.ghosts)
         return Pyramids(*torch.ops.unrender.rasterize_points(*tensors, views, seed, *numbers))
@@ -85,8 +85,8 @@ def rasterize_points(
 _PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def _compiled(geometry: Geometry, descriptors: torch.Tensor, rules: Rules) -> bool:
-    """Whether a compiled kernel takes these tensors and this size."""
+def _compiled(geometry: Geometry, descriptors: torch.Tensor) -> bool:
+    """Whether a compiled kernel takes these tensors."""
     devices = {tensor.device for tensor in (*geometry, descriptors)}
     if len(devices) != 1 or any(tensor.dtype != torch.float32 for tensor in geometry):
         return False
@@ -94,8 +94,7 @@ def _compiled(geometry: Geometry, descriptors: torch.Tensor, rules: Rules) -> bo
         case "cpu":
             return descriptors.dtype in _PRECISIONS and native() is not None
         case "cuda":
-            fits = max(rules.height, rules.width) < 2**16
-            return fits and descriptors.dtype in _PRECISIONS[:2] and gpu()
+            return descriptors.dtype in _PRECISIONS[:2] and gpu()
     return False
 
 

@@ -6,6 +6,8 @@ kernels round the result once.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from unrender.cameras.camera import Cameras
@@ -31,12 +33,24 @@ FIELDS = {
 
 @torch.no_grad()
 def pack_views(cameras: Cameras, origin: torch.Tensor) -> torch.Tensor:
-    """One row per view, [V, 26] float64, for points relative to ``origin`` [3] float64 (world).
+    """One row per view, [V, 26] float64 on the CPU, for points relative to ``origin`` [3] float64 (world).
 
     No gradients. Raises CaptureError when a lens is not of the perspective family.
     """
+    cameras, origin = _on_processor(cameras), origin.cpu()
     rows = [_row(cameras, view, origin) for view in range(len(cameras))]
     return torch.stack(rows) if rows else torch.zeros(0, sum(FIELDS.values()), dtype=torch.float64)
+
+
+def _on_processor(cameras: Cameras) -> Cameras:
+    """What rows are made of, fetched at once: they are many small numbers."""
+    if cameras.camera_from_world.device.type == "cpu":
+        return cameras
+    names = ("camera_from_world", "camera_index", "pixel_scale", "pixel_offset")
+    fetched = {name: getattr(cameras, name).detach().cpu() for name in names}
+    used = {int(index) for index in fetched["camera_index"]}
+    lenses = tuple(lens.to("cpu") if number in used else lens for number, lens in enumerate(cameras.lenses))
+    return replace(cameras, lenses=lenses, **fetched)
 
 
 def _row(cameras: Cameras, view: int, origin: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,8 @@ descriptors, and let the environment shine through the empty pixels. All views o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from unrender.cameras.camera import Cameras, pixel_centers
@@ -127,12 +129,18 @@ def _fill(
     sizes: list[tuple[int, int]],
 ) -> torch.Tensor:
     """Features [P, D] with the environment in every pixel that no point hit (Eq. 7, first case)."""
-    centers = torch.cat([(pixel_centers(*size) * 2**level).reshape(-1, 2) for level, size in enumerate(sizes)])
     empty = torch.nonzero(count == 0)[:, 0]
     with torch.no_grad():  # the samples are differentiable by the texture alone
-        directions = cameras.rays(view, centers.to(empty.device)[empty])
+        directions = cameras.rays(view, _centers(tuple(sizes), empty.device)[empty])
     background = sample_environment(environment, directions)
     return points.index_add(0, empty, background)
+
+
+@lru_cache(maxsize=4)
+def _centers(sizes: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
+    """Centres [P, 2] of a pyramid's pixels (fine pixels)."""
+    layers = [(pixel_centers(*size) * 2**level).reshape(-1, 2) for level, size in enumerate(sizes)]
+    return torch.cat(layers).to(device)
 
 
 def _split(flat: torch.Tensor, sizes: list[tuple[int, int]]) -> tuple[torch.Tensor, ...]:
