@@ -202,12 +202,13 @@ def _(gradient: torch.Tensor, *arguments: Any) -> torch.Tensor:
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
     _, count, depth = output
     ctx.mark_non_differentiable(count, depth)
+    ctx.set_materialize_grads(False)  # no zeros for what has no gradient
     ctx.save_for_backward(count, depth, *inputs[:4], *inputs[5:7])
     ctx.numbers, ctx.dtype = inputs[7:], inputs[4].dtype
 
 
-def _pull_back(ctx: Any, gradient: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
-    if not ctx.needs_input_grad[4]:
+def _pull_back(ctx: Any, gradient: torch.Tensor | None, *_: Any) -> tuple[torch.Tensor | None, ...]:
+    if gradient is None or not ctx.needs_input_grad[4]:
         return (None,) * 13
     into = torch.ops.unrender.rasterize_points_backward(gradient, *ctx.saved_tensors, *ctx.numbers)
     return (None,) * 4 + (into.to(ctx.dtype),) + (None,) * 8
