@@ -11,7 +11,7 @@ READY := $(VENV)/ready
 export TORCH_PIP_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak sanitize lint format clean
+.PHONY: help demo test bench soak sanitize lint format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,10 @@ demo: $(READY) ## Fit a synthetic room, score it and leave pictures, in a few mi
 # One thread in each of two processes beats two threads in one: most tests are too small to share.
 test: $(READY) ## Run all tests
 	OMP_NUM_THREADS=1 $(IN) pytest -q -n 2
+
+bench: $(READY) ## Measure how fast points are drawn, on all cores, and write benchmarks/results/points.md
+	mkdir -p build
+	$(VENV)/bin/unrender bench points --json build/points.json --markdown benchmarks/results/points.md
 
 # One thread, so that a core stays free; the folder of a cycle is some hundred MB and goes with it.
 soak: $(READY) ## Fit, kill, resume and render for HOURS=2, and write benchmarks/results/soak.md

@@ -1,6 +1,6 @@
 """Where the time of a training step goes: data, rasteriser, network, sensor and loss, optimiser.
 
-    python benchmarks/step_split.py CAPTURE --width 448 --steps 10
+    python benchmarks/step_split.py CAPTURE --width 448 --steps 10 --markdown benchmarks/results/step_split.md
 
 The step is the one of ``fit.fit`` taken apart: the backward pass is run stage by stage from detached copies, which
 gives the same gradients. Medians over ``--steps`` steps after three that are not counted.
@@ -18,11 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from sittings import provenance
 
 from unrender.datasets.colmap import read_colmap
 from unrender.fit.crops import crop_cameras
 from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.settings import FitSettings
+from unrender.kernels.loader import native
 from unrender.losses import total
 from unrender.render.frame import Frame
 from unrender.render.render import render
@@ -79,17 +81,18 @@ def step(fit: Fit) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a table and, with --json, write the medians."""
+    """Print a table and, with --json and --markdown, write the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("capture", type=Path)
     parser.add_argument("--width", type=int, default=448)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    settings = measured(FitSettings(width=arguments.width))
     capture = read_colmap(arguments.capture).at_width(arguments.width)
+    settings = measured(FitSettings(width=arguments.width), capture)
     fit = Fit(start_model(capture, settings)[0], capture, settings)
     for view in capture.train:
         capture.image(view)  # decoded once in a fit, and not what is asked here
@@ -101,6 +104,27 @@ def main() -> None:
     print(f"{'step':>16} {statistics.median(whole):8.1f} ms   ({min(whole):.1f} to {max(whole):.1f})")
     if arguments.json:
         arguments.json.write_text(json.dumps({"threads": arguments.threads, "median_ms": medians}, indent=1) + "\n")
+    if arguments.markdown:
+        arguments.markdown.write_text(page(arguments, fit, medians, whole))
+
+
+def page(arguments: argparse.Namespace, fit: Fit, medians: dict[str, float], whole: list[float]) -> str:
+    """The medians of this run as a page."""
+    facts, kernels = provenance(), "PyTorch reference" if native() is None else "compiled"
+    lines = ["# Where a training step's time goes", ""]
+    lines += [f"    python benchmarks/step_split.py CAPTURE --width {arguments.width} --steps {arguments.steps}", ""]
+    lines += [
+        f"One crop of {fit.settings.crop.size} pixels, {len(fit.model.scene):,} points, {kernels} kernels,"
+        f" {arguments.threads} thread(s); medians of {arguments.steps} steps after {WARM_UP} that are not counted;",
+        "photos already decoded.",
+        "",
+        "| stage | forward and backward |",
+        "|---|---|",
+    ]
+    lines += [f"| {stage} | {milliseconds:.1f} ms |" for stage, milliseconds in medians.items()]
+    lines += [f"| **step** | **{statistics.median(whole):.0f} ms** ({min(whole):.0f} to {max(whole):.0f}) |", ""]
+    lines += [f"{facts['machine'].rpartition(',')[0]}; {facts['versions']}; commit {facts['commit']}, {facts['date']}."]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

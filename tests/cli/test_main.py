@@ -60,7 +60,7 @@ def test_a_bug_of_ours_says_so(failing, monkeypatch):
         failing(ZeroDivisionError())
 
 
-@pytest.mark.parametrize("verb", ["fit", "eval", "render", "demo"])
+@pytest.mark.parametrize("verb", ["fit", "eval", "render", "demo", "bench"])
 def test_every_verb_has_the_same_session(unrender, verb):
     said = unrender(verb, "--help").out
     for option in ("--device {cpu,cuda}", "--threads N", "--seed S", "--quiet", "--json"):
@@ -76,6 +76,11 @@ def test_more_threads_than_cores(unrender, tmp_path, monkeypatch):
     assert said.err.startswith(f"unrender: error: --threads: {refused}")
     monkeypatch.setenv("UNRENDER_THREADS", str(cores + 1))
     assert unrender("eval", tmp_path).err.startswith(f"unrender: error: UNRENDER_THREADS: {refused}")
+    monkeypatch.delenv("UNRENDER_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", f"{cores + 1},1")
+    assert unrender("eval", tmp_path).err.startswith(f"unrender: error: OMP_NUM_THREADS: {refused}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")  # torch does not read this either
+    assert "there is no run here" in unrender("eval", tmp_path).err
 
 
 def test_torch_keeps_its_own_count_unless_told(unrender, tmp_path, monkeypatch):

@@ -101,7 +101,15 @@ def test_version_and_help(unrender):
     import unrender as package
 
     assert unrender("--version").out == f"unrender {package.__version__}\n"
-    for arguments in ((), ("--help",), ("fit", "--help"), ("render", "--help"), ("eval", "--help"), ("demo", "--help")):
+    for arguments in (
+        (),
+        ("--help",),
+        ("fit", "--help"),
+        ("render", "--help"),
+        ("eval", "--help"),
+        ("demo", "--help"),
+        ("bench", "--help"),
+    ):
         said = unrender(*arguments)
         assert said.status == 0
         assert "unrender" in said.out

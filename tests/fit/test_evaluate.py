@@ -8,7 +8,15 @@ import torch
 
 from unrender.datasets.colmap import read_colmap
 from unrender.errors import CaptureError
-from unrender.fit.evaluate import Evaluation, ViewScores, evaluate, exif_cameras, fit_exposure, plain_points
+from unrender.fit.evaluate import (
+    Evaluation,
+    ViewScores,
+    evaluate,
+    exif_cameras,
+    fit_exposure,
+    picture_stems,
+    plain_points,
+)
 from unrender.messages import Evaluated, Saved, Scores
 
 
@@ -132,3 +140,17 @@ def test_the_file_holds_exactly_what_is_promised():
 def test_no_held_out_view_is_an_error_and_not_a_nan(capture, floor):
     with pytest.raises(CaptureError, match="no view is held out"):
         list(evaluate(floor, replace(capture, test=())))
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        (["a.jpg", "b/c.png", "d.e.jpg"], ["a", "b_c", "d.e"]),
+        (["a.jpg", "a.png", "b.jpg"], ["a.jpg", "a.png", "b"]),
+        (["A.jpg", "a.png"], ["A.jpg", "a.png"]),
+        (["a/b.jpg", "a_b.jpg"], ["a_b.jpg", "a_b.jpg_2"]),
+        (["a.jpg", "a.jpg.png", "a.png"], ["a.jpg", "a.jpg_2", "a.png"]),
+    ],
+)
+def test_no_two_photos_share_a_picture(names, stems):
+    assert picture_stems(names) == stems

@@ -107,6 +107,17 @@ def test_the_end_of_a_run_can_be_moved(run):
     assert end_of(Run.open(run.folder).fit()).step == 8
 
 
+def test_the_end_cannot_be_moved_behind_the_run(run):
+    list(run.fit())
+    before = run.settings_path.read_bytes()
+    for end in ({"steps": 5}, {"steps": None, "minutes": 1e-9}):
+        with pytest.raises(RunError, match="behind it already"):
+            run.change(replace(run.settings, **end))
+    assert run.settings_path.read_bytes() == before
+    run.change(replace(run.settings, steps=100))
+    run.change(replace(run.settings, steps=6))  # where it stands
+
+
 def test_what_a_run_computes_cannot_be_changed(run):
     before = run.settings_path.read_bytes()
     with pytest.raises(RunError, match=r"the run began with another seed, expected 0, got 1"):
@@ -136,6 +147,30 @@ def test_a_capture_that_cannot_be_read_leaves_no_folder(small, tmp_path):
     with pytest.raises(CaptureError):
         Run.create(tmp_path / "run", tmp_path / "nowhere", small)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_is_refused_leaves_no_run(run, tiny_capture, small, monkeypatch):
+    def refuse(*_):
+        raise CaptureError("no such light")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unrender.fit.run.start_model", refuse)
+        with pytest.raises(CaptureError, match="no such light"):
+            list(run.fit())
+    assert not Run.exists(run.folder)
+    assert end_of(Run.create(run.folder, tiny_capture, replace(small, seed=3)).fit()).step == 6
+
+
+def test_a_picture_replaced_between_sittings_is_noticed(tiny_capture, small, tmp_path):
+    capture = shutil.copytree(tiny_capture, tmp_path / "capture")
+    shutil.copytree(capture / "images", tmp_path / "masks")
+    run = Run.create(tmp_path / "run", CaptureSource(capture, masks=tmp_path / "masks"), small)
+    list(run.fit(stop=lambda: True))
+    shutil.copy(capture / "images" / "photo_2.jpg", tmp_path / "masks" / "photo_3.jpg")
+    with pytest.raises(RunError, match=r"masks/photo_3\.jpg: this mask is not the one that the run began with; put"):
+        list(Run.open(run.folder).fit())
+    shutil.copy(capture / "images" / "photo_3.jpg", tmp_path / "masks" / "photo_3.jpg")
+    assert end_of(Run.open(run.folder).fit()).step == 6
 
 
 def test_a_run_that_never_began_may_begin(tiny_capture, small, tmp_path):

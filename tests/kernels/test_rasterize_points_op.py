@@ -85,7 +85,9 @@ def test_cases_show_something():
 
 
 @compiled
-@pytest.mark.parametrize("name", ["opencv", "all_drawn", "ghosts", "many_channels", "odd_channels"])
+@pytest.mark.parametrize(
+    "name", ["opencv", "all_drawn", "ghosts", "many_channels", "odd_channels", "crowded", "crowded_steep"]
+)
 def test_features_and_gradients_are_those_of_float64(name):
     case = CASES[name]
     geometry, descriptors, cameras = case.make()
@@ -145,7 +147,7 @@ def test_equals_a_plain_loop(lens):
 
 
 @compiled
-@pytest.mark.parametrize("name", ["large", "ghosts", "opencv_inside"])
+@pytest.mark.parametrize("name", ["large", "ghosts", "opencv_inside", "crowded_steep"])
 def test_any_number_of_threads_gives_the_same_bits(name):
     geometry, descriptors, *rest = arguments(CASES[name])
     results = []
@@ -158,6 +160,33 @@ def test_any_number_of_threads_gives_the_same_bits(name):
             results.append((*found, leaf.grad))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@compiled
+@pytest.mark.parametrize("name", ["opencv", "crowded", "odd_channels", "many_channels"])
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_exactly_and_added_up_in_float32(name, precision):
+    geometry, descriptors, *rest = arguments(CASES[name])
+    half = (1e-3 * descriptors).to(precision)
+    half[::50], half[1::50], half[2::50] = 6e-8, -65504.0, 0.0  # subnormal, largest and none
+    found, wide = (rasterize_points(geometry, leaf.requires_grad_(), *rest) for leaf in (half, half.detach().float()))
+    assert found.features.dtype == torch.float32
+    assert torch.equal(found.counts, wide.counts)
+    assert torch.equal(found.features, wide.features)
+    (gradient,) = torch.autograd.grad(found.features.square().sum(), half)
+    assert gradient.dtype == precision
+
+
+@compiled
+def test_half_precision_knows_what_is_no_number():
+    geometry, descriptors, *rest = arguments(CASES["pinhole"])
+    half = descriptors.half()
+    half[:, 0], half[:, 1], half[:, 2] = torch.nan, torch.inf, -torch.inf
+    hit = rasterize_points(geometry, half, *rest)
+    features = hit.features[hit.counts > 0]
+    assert bool(features[:, 0].isnan().all())
+    assert bool((features[:, 1] == torch.inf).all())
+    assert bool((features[:, 2] == -torch.inf).all())
 
 
 @compiled

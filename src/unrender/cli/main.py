@@ -13,24 +13,28 @@ No traceback unless UNRENDER_TRACEBACK=1.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from unrender import __version__
+from unrender.cli.bench import BenchVerb
 from unrender.cli.console import error_console, print_result, tolerate_any_text
 from unrender.cli.demo import DemoVerb
 from unrender.cli.eval import EvalVerb
 from unrender.cli.fit import FitVerb
 from unrender.cli.render import RenderVerb
 from unrender.cli.signals import Interrupted, signals_interrupt
-from unrender.errors import UnrenderError
+from unrender.cli.usage import usage_line
+from unrender.errors import SettingsError, UnrenderError
 
 __all__ = ["main"]
 
@@ -44,6 +48,7 @@ Verb = (
     | Annotated[FitVerb, tyro.conf.subcommand("fit")]
     | Annotated[EvalVerb, tyro.conf.subcommand("eval")]
     | Annotated[RenderVerb, tyro.conf.subcommand("render")]
+    | Annotated[BenchVerb, tyro.conf.subcommand("bench")]
 )
 
 _ADVICE = {
@@ -56,7 +61,7 @@ _MEMORY = "take a smaller --width, fewer points (points.count in --config) or fe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. Usage errors and --help leave through SystemExit (2 and 0)."""
+    """Run the command line; returns the exit status. --help leaves through SystemExit (0)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with signals_interrupt():
@@ -73,17 +78,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(*_explained(error))
 
 
-def _parsed(arguments: list[str]) -> DemoVerb | FitVerb | EvalVerb | RenderVerb:
+def _parsed(arguments: list[str]) -> DemoVerb | FitVerb | EvalVerb | RenderVerb | BenchVerb:
     """What the arguments say. Tyro draws help for the terminal at hand; only results may need escapes."""
+    box = io.StringIO()
     try:
-        verb = tyro.cli(
-            Verb,
-            prog="unrender",
-            description=_DESCRIPTION,
-            args=arguments or ["--help"],
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-        )
-    except SystemExit:
+        with redirect_stderr(box):
+            verb = tyro.cli(
+                Verb,
+                prog="unrender",
+                description=_DESCRIPTION,
+                args=arguments or ["--help"],
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as end:
+        if end.code:
+            raise SettingsError(usage_line(box.getvalue())) from None
         print_result()  # brings the help out, also when its reader has left
         raise
     tolerate_any_text()

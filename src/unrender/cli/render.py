@@ -143,14 +143,15 @@ class RenderVerb:
 
     def _cameras(self, run: Run, model: Model) -> tuple[list[str], Cameras]:
         """File stems and the cameras to look through, at the wanted size and exposure."""
-        from unrender.fit.evaluate import exif_cameras, picture_stem
+        from unrender.fit.evaluate import exif_cameras, picture_stems
 
         if self.path in ("test", "train"):
             views = run.views(self.path)
             if not views:
                 raise SettingsError(f"the run has no {self.path} view", where=self.run_folder, do="take another --path")
             of_view = model.cameras.select if self.path == "train" else lambda index: exif_cameras(model.cameras, index)
-            names, cameras = [picture_stem(name) for name in views], of_view(list(views.values()))
+            stems = picture_stems(run.names)
+            names, cameras = [stems[view] for view in views.values()], of_view(list(views.values()))
         else:
             cameras = self._flight(model.cameras.select(list(run.views("train").values())))
             names = [f"frame_{index:04d}" for index in range(len(cameras))]
@@ -190,11 +191,13 @@ class RenderVerb:
         import torch
 
         from unrender.cli.exr_header import exr_header
+        from unrender.fit.evaluate import refuse_broken
         from unrender.images.io import write_exr, write_png
 
         with torch.no_grad():
             radiance = model.radiance(camera.to(self.session.device)).cpu()
         name = Path(pictures.names[index]).stem
+        refuse_broken(radiance, name)
         with pictures.writing(index) as part:
             if self.exr:
                 write_exr(part, radiance[0].permute(1, 2, 0), exr_header(camera, name, checkpoint))

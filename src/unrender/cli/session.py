@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -35,17 +36,19 @@ class Session:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to fit, render and score; cuda needs a GPU and the extra [cuda]."""
     threads: Annotated[int | None, option("N")] = None
-    """Processor threads. Default: UNRENDER_THREADS; like N, at most one per core. Else OMP_NUM_THREADS, unchecked, or
-    one per core."""
+    """Processor threads, at most one per core. Default: UNRENDER_THREADS, else OMP_NUM_THREADS, else one per core."""
     seed: Annotated[int | None, option("S")] = None
-    """Seed of everything random (default 0). fit and demo draw at random; eval and render draw nothing."""
+    """Seed of everything random (default 0). fit, demo and bench draw at random; eval and render draw nothing."""
     quiet: Annotated[bool, flag] = False
     """Show no progress; errors and how to go on are still said."""
     json: Annotated[bool, flag] = False
     """Print the result as one JSON object on stdout."""
 
-    def apply(self) -> None:
-        """Set up torch as told. Raises SettingsError for an impossible thread count or a device without a renderer."""
+    def apply(self, devices: Sequence[str] | None = None) -> None:
+        """Set up torch as told, for a verb that can use ``devices``: those of the renderers when it does not say.
+
+        Raises SettingsError for an impossible thread count or a device that cannot be used.
+        """
         import torch
 
         from unrender.render.render import RENDERERS
@@ -53,7 +56,8 @@ class Session:
         threads = self._thread_count()
         if threads is not None:  # else torch's own: what OMP_NUM_THREADS says, or one per core
             torch.set_num_threads(threads)
-        devices = sorted({device for row in RENDERERS.values() for device in row.capabilities.devices})
+        if devices is None:
+            devices = sorted({device for row in RENDERERS.values() for device in row.capabilities.devices})
         if self.device not in devices:
             raise SettingsError(
                 f"no renderer of this release runs on {self.device}",
@@ -68,6 +72,8 @@ class Session:
         where, threads = "--threads", self.threads
         if threads is None:
             where, threads = "UNRENDER_THREADS", _environment_threads()
+        if threads is None:
+            where, threads = "OMP_NUM_THREADS", _torchs_threads()
         if threads is None:
             return None
         if threads < 1:
@@ -94,3 +100,9 @@ def _environment_threads() -> int | None:
         raise SettingsError(
             "number of threads", where="UNRENDER_THREADS", expected="a whole number", got=text
         ) from None
+
+
+def _torchs_threads() -> int | None:
+    """What OMP_NUM_THREADS says, as torch reads it: the first of a list; what is no such number says nothing."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isascii() and first.isdecimal() and int(first) > 0 else None

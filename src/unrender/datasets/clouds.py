@@ -12,9 +12,13 @@ import torch
 
 from unrender.errors import CaptureError, ShapeError
 
-__all__ = ["PointCloud", "read_ply", "write_ply"]
+__all__ = ["FARTHEST", "PointCloud", "read_ply", "write_ply"]
 
 _POSITION, _COLOR, _NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
+
+
+FARTHEST = 1e15
+"""Largest coordinate of anything, in the unit of the input: float32 still holds the squares of distances."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,10 @@ class PointCloud:
         return PointCloud(self.positions[which], colors, normals)
 
     def finite(self) -> PointCloud:
-        """Without the points whose position is not finite; normals and colours that are not finite become zero."""
-        kept = self.select(self.positions.isfinite().all(dim=1))
+        """Without the points whose position is not finite or beyond ``FARTHEST``; normals and colours that are not
+        finite become zero.
+        """
+        kept = self.select((self.positions.abs() <= FARTHEST).all(dim=1))
         colors, normals = (_zero_unless_finite(rows) for rows in (kept.colors, kept.normals))
         return PointCloud(kept.positions, colors, normals)
 

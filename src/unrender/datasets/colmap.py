@@ -24,7 +24,7 @@ from unrender.cameras.camera import Cameras
 from unrender.cameras.lens import LENSES, Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture, hold_out
-from unrender.datasets.clouds import PointCloud, read_ply
+from unrender.datasets.clouds import FARTHEST, PointCloud, read_ply
 from unrender.datasets.colmap_check import check_model, model_is_binary, text_images
 from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
 from unrender.errors import CaptureError
@@ -36,6 +36,8 @@ __all__ = ["read_colmap", "write_colmap"]
 
 _LAYOUTS = ("sparse/0", "sparse", "dense/sparse", "dense/0/sparse", ".")
 _FUSED = ("dense/fused.ply", "fused.ply", "dense/0/fused.ply")
+_SHORTEST, _LONGEST = 1e-3, 1e6
+"""Focal lengths in widths of the photo that a camera may have; a wide fisheye has 0.2, a telescope 100."""
 _AGAIN = "copy it again, or write it again with COLMAP"
 _MEND = "reconstruct again, or mend it in a text model (colmap model_converter)"
 
@@ -190,11 +192,12 @@ def _poses(model: pycolmap.Reconstruction, where: Path) -> dict[str, _Pose]:
         matrix = torch.eye(4, dtype=torch.float64)
         matrix[:3] = torch.from_numpy(np.array(rigid.matrix()))
         length = float(np.linalg.norm(rigid.rotation.quat))
-        if not (bool(matrix.isfinite().all()) and abs(length - 1) < 1e-3 and abs(float(torch.det(matrix)) - 1) < 1e-6):
+        near = bool((matrix.abs() <= FARTHEST).all())
+        if not (near and abs(length - 1) < 1e-3 and abs(float(torch.det(matrix)) - 1) < 1e-6):
             raise CaptureError(
                 f"the pose of {name} is not a rigid motion",
                 where=where,
-                expected="a unit quaternion and a finite translation",
+                expected=f"a unit quaternion and a translation of at most {FARTHEST:g}",
                 got=f"{rigid.rotation.quat[[3, 0, 1, 2]].tolist()} (w x y z), {rigid.translation.tolist()}",
                 do="register it again, or take it out of the model (colmap image_deleter)",
             )
@@ -246,11 +249,25 @@ def _lenses(
         camera = model.cameras[camera_id]
         try:
             lenses.append(make_lens(camera.model.name, camera.width, camera.height, torch.tensor(camera.params)))
+            _check_lens(lenses[-1])
         except CaptureError as error:
             mend = _MEND if camera.model.name in LENSES else None
             raise CaptureError(str(error), where=f"{where}: camera {camera_id}", do=mend) from None
     index = {camera_id: place for place, camera_id in enumerate(used)}
     return tuple(lenses), torch.tensor([index[camera_id] for camera_id in camera_ids], dtype=torch.int64)
+
+
+def _check_lens(lens: Lens) -> None:
+    """Raises CaptureError for numbers that no camera has, with which everything computed would be 0 or infinite."""
+    focals = [float(lens.params[at]) for at, name in enumerate(lens.parameter_names) if name.startswith("f")]
+    edge = max(lens.width, lens.height)
+    if min(focals) < _SHORTEST * edge or float(lens.params.abs().max()) > _LONGEST * edge:
+        raise CaptureError(
+            "parameters of no camera",
+            where=lens.model,
+            expected=f"focal lengths of at least {_SHORTEST * edge:g} pixels, nothing beyond {_LONGEST * edge:g}",
+            got=lens.params.tolist(),
+        )
 
 
 def _points(
@@ -281,9 +298,11 @@ def _sparse_points(model: pycolmap.Reconstruction, where: Path) -> PointCloud:
     ids, points = list(zip(*sorted(model.points3D.items()), strict=True)) or ((), ())
     positions = np.array([point.xyz for point in points], dtype=np.float64).reshape(-1, 3)
     colors = np.array([point.color for point in points], dtype=np.float32).reshape(-1, 3) / 255
-    nowhere = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    nowhere = np.flatnonzero(~(np.abs(positions) <= FARTHEST).all(axis=1))
     if len(points) == 0 or len(nowhere) > 0:
-        what = f"the position of point {ids[nowhere[0]]} is not finite" if len(points) else "no points in this model"
+        what = "no points in this model"
+        if len(points) > 0:
+            what = f"the position of point {ids[nowhere[0]]} is not finite or beyond {FARTHEST:g}"
         raise CaptureError(what, where=where, do="reconstruct again, or give a point cloud (--points FILE.ply)")
     return PointCloud(torch.from_numpy(positions), torch.from_numpy(colors))
 

@@ -11,8 +11,10 @@ only the right half is scored. It says how good the picture is once its brightne
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from unrender.cameras.camera import Cameras
 from unrender.datasets.capture import Capture
-from unrender.errors import CaptureError, ShapeError
+from unrender.errors import CaptureError, RunError, ShapeError
 from unrender.images.io import write_png
 from unrender.initialize.colors import cloud_radiance
 from unrender.messages import Evaluated, Message, Saved, Scores
@@ -40,8 +42,9 @@ __all__ = [
     "evaluate",
     "exif_cameras",
     "fit_exposure",
-    "picture_stem",
+    "picture_stems",
     "plain_points",
+    "refuse_broken",
     "side_by_side",
 ]
 
@@ -98,27 +101,38 @@ def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Gene
     """Score the held-out views of ``capture``; the generator's value is the result.
 
     With a ``folder`` a picture per view (photo, ours, FLIP map; policy ``exif``) is written there. Deterministic.
-    Raises CaptureError when no view is held out.
+    Raises CaptureError when no view is held out, RunError when a render is not finite: it has no scores.
     """
     if not capture.test:
         raise CaptureError("no view is held out", where=capture.root, do="choose some with test_every or test_names")
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     views: list[ViewScores] = []
+    stems = picture_stems(capture.names)
     for view in capture.test:
         photo, name = capture.image(view).to(model.cameras.sizes.device), capture.names[view]
         cameras = exif_cameras(model.cameras, [view])
         with torch.no_grad():
             radiance = model.radiance(cameras)
             ours = cameras.record(radiance)[0]
+        refuse_broken(radiance, name)
+        refuse_broken(ours, name)
         scores = ViewScores(name, score(ours, photo), _score_fitted(cameras, radiance, photo))
         views.append(scores)
         for policy, found in (("exif", scores.exif), ("fitted", scores.fitted)):
             yield Evaluated(name, policy, found, len(views), len(capture.test))
         if folder is not None:
-            yield _save_picture(folder, name, photo.cpu(), ours.cpu())
+            yield _save_picture(folder / f"{stems[view]}.png", photo.cpu(), ours.cpu())
     height, width = model.cameras.sizes[capture.test[0]].tolist()
     return Evaluation(tuple(views), width, height)
+
+
+def refuse_broken(picture: torch.Tensor, name: str) -> None:
+    """Raises RunError when a rendered ``picture`` of the view ``name`` holds a value that is not finite."""
+    if not bool(picture.isfinite().all()):
+        raise RunError(
+            "the render is not finite", where=name, do="the fit has diverged: start a new run with lower rates"
+        )
 
 
 def exif_cameras(cameras: Cameras, views: Sequence[int]) -> Cameras:
@@ -186,9 +200,22 @@ def side_by_side(photo: torch.Tensor, ours: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.frombuffer(bytearray(label.tobytes()), dtype=torch.uint8).view(-1, *row.shape[1:]), row])
 
 
-def picture_stem(name: str) -> str:
-    """A photo's name as a file stem: folders become part of it, the suffix goes."""
-    return Path(name).with_suffix("").as_posix().replace("/", "_")
+def picture_stems(names: Sequence[str]) -> list[str]:
+    """A file stem for each of all the photos of a capture, no two alike, whatever the case.
+
+    Folders become part of it and the suffix goes, unless two photos would then share it; what is still shared is
+    numbered.
+    """
+    flat = [Path(name).as_posix().replace("/", "_") for name in names]
+    short = [str(Path(name).with_suffix("")) for name in flat]
+    shared = Counter(stem.casefold() for stem in short)
+    stems = [long if shared[stem.casefold()] > 1 else stem for long, stem in zip(flat, short, strict=True)]
+    taken: set[str] = set()
+    for place, stem in enumerate(stems):
+        free = chain([stem], (f"{stem}_{number}" for number in count(2)))
+        stems[place] = next(candidate for candidate in free if candidate.casefold() not in taken)
+        taken.add(stems[place].casefold())
+    return stems
 
 
 class _Bare:
@@ -232,8 +259,7 @@ def _with_exposure(camera: Cameras, exposure: torch.Tensor, white_point: torch.T
     return replace(camera, sensor=replace(camera.sensor, exposure=exposure, white_point=white_point))
 
 
-def _save_picture(folder: Path, name: str, photo: torch.Tensor, ours: torch.Tensor) -> Saved:
-    path = folder / f"{picture_stem(name)}.png"
+def _save_picture(path: Path, photo: torch.Tensor, ours: torch.Tensor) -> Saved:
     write_png(path, side_by_side(photo, ours))
     return Saved(path, "photo, ours, FLIP map")
 

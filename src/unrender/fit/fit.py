@@ -34,15 +34,16 @@ MOST_SKIPPED = 100
 """Steps that may be left out in a row before a fit gives up: what never works again is not skipped but broken."""
 
 
-def measured(settings: FitSettings, device: str = "cpu") -> FitSettings:
+def measured(settings: FitSettings, capture: Capture, device: str = "cpu") -> FitSettings:
     """The same settings with what depends on the machine settled by measuring: the network's precision, where ``auto``.
 
-    Measured once, before a run begins, and written into it: two precisions give different bits.
+    Measured once, on a crop of ``capture``, before a run begins, and kept in it: two precisions give different bits.
     """
     if settings.network.precision != "auto":
         return settings
     shader = NetworkShader(settings.network, seed=settings.seed).to(device)
-    precision = faster_precision(shader, (settings.crop.size, settings.crop.size))
+    height, width = (min(settings.crop.size, edge) for edge in capture.cameras.sizes.min(dim=0).values.tolist())
+    precision = faster_precision(shader, (height, width))
     return replace(settings, network=replace(settings.network, precision=precision))
 
 

@@ -10,7 +10,7 @@ import torch
 from unrender.errors import RunError, SettingsError
 from unrender.parameters import Parameter
 
-__all__ = ["Optimizer", "rate_of"]
+__all__ = ["Optimizer", "check_rates", "rate_of"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -27,14 +27,21 @@ def rate_of(name: str, rates: Mapping[str, float]) -> float:
     return 0.0
 
 
+def check_rates(names: Sequence[str], rates: Mapping[str, float]) -> None:
+    """Raises SettingsError when a rate is for none of the parameters ``names``, or when all would stay fixed."""
+    unknown = [prefix for prefix in rates if not any(_covers(prefix, name) for name in names)]
+    if unknown:
+        known = ", ".join(sorted(name for name in names if "network" not in name))
+        raise SettingsError(f"rate for an unknown parameter {unknown[0]!r}", expected=f"a prefix of {known}")
+    if not any(rate_of(name, rates) > 0 for name in names):
+        raise SettingsError("no rate is positive, so that nothing would be fitted", where="rates")
+
+
 class Optimizer:
     """Steps the raw tensors of all parameters that have a step size, then puts their gauges back."""
 
     def __init__(self, parameters: Sequence[Parameter], rates: Mapping[str, float]) -> None:
-        unknown = [prefix for prefix in rates if not any(_covers(prefix, parameter.name) for parameter in parameters)]
-        if unknown:
-            names = ", ".join(sorted(parameter.name for parameter in parameters if "network" not in parameter.name))
-            raise SettingsError(f"rate for an unknown parameter {unknown[0]!r}", expected=f"a prefix of {names}")
+        check_rates([parameter.name for parameter in parameters], rates)
         self._rates = {parameter.name: rate_of(parameter.name, rates) for parameter in parameters}
         self._parameters = [parameter for parameter in parameters if self._rates[parameter.name] > 0]
         for parameter in parameters:

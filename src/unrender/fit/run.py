@@ -1,7 +1,8 @@
 """The run folder: everything about one fit, in one place that every verb takes.
 
     settings.toml                     every setting, reloadable
-    capture.toml                      where the capture lies, how it was read, which views train and which are held out
+    capture.toml                      where the capture lies, how it was read, which views train and which are held out,
+                                      and checksums of the pictures
     machine.toml                      versions, processor and threads that the run began with
     checkpoint.safetensors            the newest state; see ``checkpoint.py``
     checkpoint.previous.safetensors   the state before it, used when the newest is damaged
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -28,7 +29,8 @@ from typing import Any, Literal
 import tomli_w
 
 from unrender.datasets.capture import Capture
-from unrender.errors import RunError, SettingsError
+from unrender.errors import RunError, SettingsError, UnrenderError
+from unrender.fit.check_start import check_start
 from unrender.fit.checkpoint import Checkpoint, UnsavedError, newest_checkpoint, previous_of, write_checkpoint
 from unrender.fit.evaluate import Evaluation, evaluate
 from unrender.fit.fit import Fit, measured, start_model
@@ -36,9 +38,9 @@ from unrender.fit.lock import LOCK_FILES, RunLock
 from unrender.fit.log import RunLog, elapsed_at, json_text
 from unrender.fit.machine import differences, machine_table
 from unrender.fit.memory import PHASES, available_memory, memory_note, refuse_if_too_large
-from unrender.fit.settings import MOVABLE, FitSettings
+from unrender.fit.settings import DEFAULT_STEPS, MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
-from unrender.fit.source import CaptureSource, Split, source_from_table, source_to_table
+from unrender.fit.source import CaptureSource, Split, refuse_replaced, source_from_table, source_to_table
 from unrender.messages import Finished, Message, Note, Saved, Stepped
 from unrender.render.model import Model
 
@@ -55,6 +57,7 @@ class Run:
 
     def __init__(self, folder: Path, source: CaptureSource, settings: FitSettings, device: str = "cpu") -> None:
         self.folder, self.source, self.settings, self.device = folder, source, settings, device
+        self._knows_pictures = False  # whether they were seen since to be those that the run began with
 
     @classmethod
     def create(
@@ -69,7 +72,7 @@ class Run:
         ``device``: where to fit and score, ``cpu`` or ``cuda``; files are the same, and a run may go on elsewhere.
 
         Raises RunError when the folder holds a run or anything else or the fit would not fit into memory, CaptureError
-        when the capture cannot be used (the folder is then not made).
+        or SettingsError when the capture or the settings cannot be used (the folder is then not made).
         """
         folder = Path(folder)
         _refuse_occupied(folder)
@@ -77,6 +80,7 @@ class Run:
         run = cls(folder, source.absolute(), settings or FitSettings(), device)
         capture = run.capture
         refuse_if_too_large(capture, run.settings, available_memory(), _phases(capture))
+        check_start(capture, run.settings)
         with _made(folder), RunLock(folder):
             _refuse_occupied(folder)
             run._begin(capture)
@@ -128,6 +132,11 @@ class Run:
             self._check_split(capture)
         return capture
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The views of the run in the order of the model's cameras."""
+        return self._split().names
+
     def views(self, part: Literal["train", "test"]) -> dict[str, int]:
         """Names of the views of one part of the split and their indices in the model's cameras."""
         split = self._split()
@@ -137,8 +146,8 @@ class Run:
     def change(self, settings: FitSettings) -> None:
         """Go on with other ``settings``: only those in ``MOVABLE`` may differ (when the run ends, how it is kept).
 
-        Raises RunError when any other differs (the run would no longer be what its settings say), or when a process
-        fits into the run.
+        Raises RunError when any other differs (the run would no longer be what its settings say), when the new end is
+        behind the run already, or when a process fits into the run.
         """
         if settings.network.precision == "auto":  # measured when the run began
             measured_then = self.settings.network.precision
@@ -146,13 +155,20 @@ class Run:
         if settings == self.settings:
             return
         _refuse_others(self.settings, settings, self.settings_path)
+        if (settings.steps, settings.minutes) != (self.settings.steps, self.settings.minutes):
+            self._refuse_earlier_end(settings)
         with RunLock(self.folder):  # not under a fit that goes on
             write_settings(self.settings_path, settings)
             self.settings = settings
 
     def load_checkpoint(self) -> Checkpoint:
-        """The newest whole state, with a note when a newer one is damaged. Raises RunError when there is none."""
-        return newest_checkpoint(self.checkpoint_path)
+        """The newest whole state, with a note when a newer one is damaged.
+
+        Raises RunError when there is none, or when ``settings.toml`` was edited since: then it is not of those.
+        """
+        checkpoint = newest_checkpoint(self.checkpoint_path)
+        _refuse_others(checkpoint.settings, self.settings, self.settings_path)
+        return checkpoint
 
     def load_model(self) -> Model:
         """The model as the newest checkpoint holds it. Raises RunError like ``load_checkpoint``."""
@@ -208,6 +224,7 @@ class Run:
         if checkpoint.note is not None:
             yield Note(checkpoint.note)
         refuse_if_too_large(self.capture, self.settings, available_memory(), ("scoring",))
+        self._refuse_replaced(self.capture.test)
         with RunLock(self.folder, ".eval.lock", "scoring this run"):
             evaluation = yield from evaluate(
                 checkpoint.load_model().to(self.device), self.capture, self.pictures_folder
@@ -219,17 +236,46 @@ class Run:
 
     def _ready_fit(self) -> tuple[Fit, tuple[str, ...]]:
         """A fit that stands where the run stands, and notes for the user."""
+        if not self._knows_pictures:
+            self._refuse_replaced(range(len(self.capture)))
         if not self._has_checkpoint:
-            model, notes = start_model(self.capture, self.settings)
+            model, notes = self._start_model()
             return Fit(model.to(self.device), self.capture, self.settings), (*self.capture.notes, *notes)
         checkpoint = self.load_checkpoint()
-        _refuse_others(checkpoint.settings, self.settings, self.settings_path)  # somebody may have edited the file
         if checkpoint.note is not None:  # not to be written over: who knows what it still holds
             self.checkpoint_path.replace(_free_name(self.checkpoint_path))
         fit = Fit(checkpoint.load_model().to(self.device), self.capture, self.settings)
         elapsed = elapsed_at(self.folder / LOG, checkpoint.step)
         fit.restore(checkpoint.tensors, checkpoint.step, elapsed, checkpoint.skipped)
         return fit, (*filter(None, [checkpoint.note]), f"resumed after step {checkpoint.step}")
+
+    def _start_model(self) -> tuple[Model, tuple[str, ...]]:
+        """The first model. A start that is refused leaves no run: it would be in the way of the corrected command."""
+        try:
+            return start_model(self.capture, self.settings)
+        except UnrenderError:
+            with suppress(OSError):
+                self.settings_path.unlink()
+                (self.folder / LOG).unlink()
+            raise
+
+    def _refuse_earlier_end(self, settings: FitSettings) -> None:
+        """States that lie behind are not kept, so that a run cannot end at one."""
+        if not self._has_checkpoint:
+            return
+        step = self.load_checkpoint().step
+        if settings.minutes is not None:
+            done, wanted, unit = elapsed_at(self.folder / LOG, step) / 60, settings.minutes, "minutes"
+        else:
+            done, wanted, unit = step, settings.steps or DEFAULT_STEPS, "steps"
+        if wanted < done:
+            raise RunError(
+                f"the run has {done:.10g} {unit} behind it already",
+                where=self.folder,
+                expected=f"--{unit} of no less",
+                got=wanted,
+                do="ask for more, or start a new run: earlier states are not kept",
+            )
 
     @property
     def _has_checkpoint(self) -> bool:
@@ -245,8 +291,9 @@ class Run:
 
     def _begin(self, capture: Capture) -> None:
         """Write all that makes a folder a run, ``settings.toml`` last."""
-        self.settings = measured(self.settings, self.device)
+        self.settings = measured(self.settings, capture, self.device)
         replace_text(self.folder / CAPTURE, tomli_w.dumps(source_to_table(self.source, capture)))
+        self._knows_pictures = True
         replace_text(self.folder / MACHINE, tomli_w.dumps(machine_table()))
         write_settings(self.folder / SETTINGS, self.settings)
 
@@ -256,6 +303,9 @@ class Run:
             changed = differences(read_table(self.folder / MACHINE), machine_table())
             return [f"the last bits may differ from a run that was never stopped ({line})" for line in changed]
         return []
+
+    def _refuse_replaced(self, views: Sequence[int]) -> None:
+        refuse_replaced(self.capture, views, read_table(self.folder / CAPTURE))
 
     def _split(self) -> Split:
         path = self.folder / CAPTURE

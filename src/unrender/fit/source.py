@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from unrender.datasets.capture import Capture
 from unrender.datasets.colmap import read_colmap
+from unrender.datasets.photos import checksums
 from unrender.errors import CaptureError, RunError
 
-__all__ = ["CaptureSource", "Split", "source_from_table", "source_to_table"]
+__all__ = ["CaptureSource", "Split", "refuse_replaced", "source_from_table", "source_to_table"]
 
 _PLACES = ("images", "masks", "points")
 
@@ -73,6 +74,32 @@ def source_to_table(source: CaptureSource, capture: Capture) -> dict[str, Any]:
         "test_every": source.test_every,
         "train": [capture.names[view] for view in capture.train],
         "test": [capture.names[view] for view in capture.test],
+        "checksums": {kind: checksums(files) for kind, files in _pictures(capture, range(len(capture))).items()},
+    }
+
+
+def refuse_replaced(capture: Capture, views: Sequence[int], table: Mapping[str, Any]) -> None:
+    """Raises RunError when a picture of ``views`` is not the one that ``capture.toml``, the ``table``, was written of.
+
+    The whole files are read: a copy may keep size and date of what it replaces. A table without checksums knows none.
+    """
+    known = table.get("checksums", {})
+    for kind, files in _pictures(capture, views).items():
+        for name, checksum in checksums(files).items():
+            if checksum != known.get(kind, {}).get(name, checksum):
+                raise RunError(
+                    f"this {kind.removesuffix('s')} is not the one that the run began with",
+                    where=files[name],
+                    do="put the original back, or start a new run with this one",
+                )
+
+
+def _pictures(capture: Capture, views: Sequence[int]) -> dict[str, dict[str, Path]]:
+    """The files of some views by kind and name of the view."""
+    masks = {capture.names[view]: capture.mask_paths[view] for view in views}
+    return {
+        "photos": {capture.names[view]: capture.image_paths[view] for view in views},
+        "masks": {name: path for name, path in masks.items() if path is not None},
     }
 
 
@@ -93,6 +120,9 @@ def _check(table: Mapping[str, Any], where: Path) -> None:
     expected |= {name: str for name in _PLACES if name in table}
     wrong = [name for name, kind in expected.items() if not isinstance(table.get(name), kind)]
     wrong += [name for name in ("train", "test") if name not in wrong and not _is_text(table[name])]
+    known = table.get("checksums", {})
+    if not isinstance(known, Mapping) or not all(isinstance(entry, Mapping) for entry in known.values()):
+        wrong.append("checksums")
     if wrong:
         raise RunError(
             f"the run's capture has no proper {wrong[0]!r}", where=where, do="mend the file, or start the run again"

@@ -15,7 +15,7 @@ from unrender.errors import ShapeError
 __all__ = ["close_pairs", "morton_codes", "morton_order", "nearest_neighbours", "principal_axes", "spacing"]
 
 MORTON_BITS = 21
-CHUNK = 1 << 18
+CHUNK = 1 << 14
 
 
 def nearest_neighbours(points: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,7 @@ from unrender.initialize.stereo import bare_share, depth_maps
 from unrender.initialize.surfels import Surfels
 from unrender.scenes.points import PointScene
 
-__all__ = ["PointSettings", "points_from_capture"]
+__all__ = ["PointSettings", "points_from_capture", "refuse_too_few"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class PointSettings:
 
 
 FEWEST_POINTS = 5
+MANY_POINTS = 10_000
 LARGEST_LINEAR_RANGE = 400.0
 BARE = 0.2
 
@@ -101,6 +102,24 @@ def points_from_capture(
 def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, tuple[str, ...]]:
     """The trustworthy points of the capture with their radii, and what was left out."""
     cloud = capture.points.finite()
+    distinct = _distinct(capture, cloud, settings)
+    centers = capture.cameras.centers[list(capture.train)]
+    kept = distinct[sociable_points(cloud.positions[distinct], centers, settings.loneliness)]
+    notes = (
+        f"{len(capture.points) - len(distinct)} duplicate and {len(distinct) - len(kept)} lonely points "
+        f"of {len(capture.points)} left out",
+    )
+    return surfels_of(cloud.select(kept)), notes
+
+
+def refuse_too_few(capture: Capture, settings: PointSettings) -> None:
+    """Raises CaptureError as ``points_from_capture`` does for too few points, at once: large clouds have enough."""
+    if len(capture.points) <= MANY_POINTS:
+        _distinct(capture, capture.points.finite(), settings)
+
+
+def _distinct(capture: Capture, cloud: PointCloud, settings: PointSettings) -> torch.Tensor:
+    """Indices of the points of which no two are one."""
     distinct = distinct_points(cloud.positions, settings.closeness)
     if len(distinct) < FEWEST_POINTS:
         raise CaptureError(
@@ -110,13 +129,7 @@ def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, t
             got=len(distinct),
             do="reconstruct again, or give a cloud with --points",
         )
-    centers = capture.cameras.centers[list(capture.train)]
-    kept = distinct[sociable_points(cloud.positions[distinct], centers, settings.loneliness)]
-    notes = (
-        f"{len(capture.points) - len(distinct)} duplicate and {len(distinct) - len(kept)} lonely points "
-        f"of {len(capture.points)} left out",
-    )
-    return surfels_of(cloud.select(kept)), notes
+    return distinct
 
 
 def surfels_of(cloud: PointCloud) -> Surfels:

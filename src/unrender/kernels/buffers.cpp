@@ -17,7 +17,10 @@ constexpr std::size_t kMostWaiting = 8;              // buffers
 
 std::size_t rounded(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + kPage - 1) / kPage * kPage; }
 
-void* allocate(std::size_t bytes) {
+}  // namespace
+
+void* allocate_pages(std::size_t number) {
+  const std::size_t bytes = rounded(number);
 #ifdef _WIN32
   void* memory = _aligned_malloc(bytes, kPage);
 #else
@@ -30,15 +33,13 @@ void* allocate(std::size_t bytes) {
   return memory;
 }
 
-void release(void* memory) {
+void release_pages(void* memory) {
 #ifdef _WIN32
   _aligned_free(memory);
 #else
   std::free(memory);
 #endif
 }
-
-}  // namespace
 
 Buffers& Buffers::shared() {
   static Buffers* buffers = new Buffers;  // tensors may outlive everything else
@@ -54,7 +55,7 @@ void* Buffers::take(std::size_t bytes) {
     const bool fits = !it->taken && it->bytes >= room && it->bytes <= 2 * room;
     if (fits && (best == buffers_.end() || it->bytes < best->bytes)) best = it;
   }
-  if (best == buffers_.end()) best = buffers_.insert(buffers_.end(), {allocate(room), room, false});
+  if (best == buffers_.end()) best = buffers_.insert(buffers_.end(), {allocate_pages(room), room, false});
   best->taken = true;
   buffers_.splice(buffers_.end(), buffers_, best);
   return best->memory;
@@ -70,7 +71,7 @@ void Buffers::give(void* memory) {
 
 void Buffers::drop_oldest_waiting() {
   const auto oldest = std::find_if(buffers_.begin(), buffers_.end(), [](const Buffer& b) { return !b.taken; });
-  release(oldest->memory);
+  release_pages(oldest->memory);
   buffers_.erase(oldest);
 }
 

@@ -8,6 +8,22 @@
 
 namespace unrender {
 
+// Memory in huge pages where the system grants them: places far apart are found faster.
+void* allocate_pages(std::size_t bytes);
+void release_pages(void* memory);
+
+// The same for std::vector.
+template <class Item>
+struct HugePages {
+  using value_type = Item;
+  HugePages() = default;
+  template <class Other>
+  HugePages(const HugePages<Other>&) {}
+  Item* allocate(std::size_t number) { return static_cast<Item*>(allocate_pages(number * sizeof(Item))); }
+  void deallocate(Item* items, std::size_t) { release_pages(items); }
+  bool operator==(const HugePages&) const { return true; }
+};
+
 class Buffers {
  public:
   // The buffers of this process; they live as long as it does.

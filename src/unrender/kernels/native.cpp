@@ -22,6 +22,7 @@ namespace {
 template <class Scalar, class... Shape>
 using Array = nb::ndarray<Scalar, nb::device::cpu, nb::c_contig, Shape...>;
 using Rows = Array<const float, nb::ndim<2>>;
+using Descriptors = nb::ndarray<nb::ro, nb::device::cpu, nb::c_contig, nb::ndim<2>>;  // of any precision
 using Values = Array<const float, nb::ndim<1>>;
 using ViewRows = Array<const double, nb::ndim<2>>;
 
@@ -63,7 +64,15 @@ Rasterizer* make_rasterizer(const Rows& position, const Rows& normal, const Valu
   return new Rasterizer(position.data(), normal.data(), radius.data(), threshold.data(), points, threads);
 }
 
-void forward(Rasterizer& self, const ViewRows& rows, const Rows& descriptors, Array<float, nb::ndim<3>> features,
+Precision precision_of(nb::dlpack::dtype type) {
+  if (type == nb::dtype<float>()) return Precision::float32;
+  expect(type.bits == 16 && type.lanes == 1, "descriptors must be float32, float16 or bfloat16");
+  if (type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Bfloat)) return Precision::bfloat16;
+  expect(type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), "descriptors must be of real numbers");
+  return Precision::float16;
+}
+
+void forward(Rasterizer& self, const ViewRows& rows, const Descriptors& descriptors, Array<float, nb::ndim<3>> features,
              Array<std::int32_t, nb::ndim<2>> count, Array<float, nb::ndim<2>> depth, int height, int width,
              int layers, double alpha, double gamma, double ghosts, std::int64_t seed, int threads) {
   const auto views = read_views(rows);
@@ -74,7 +83,8 @@ void forward(Rasterizer& self, const ViewRows& rows, const Rows& descriptors, Ar
   expect(count.shape(0) == views.size() && count.shape(1) == pixels, "count must be [V, P]");
   expect(depth.shape(0) == views.size() && depth.shape(1) == pixels, "depth must be [V, P]");
   expect(descriptors.shape(0) == self.scene_points(), "descriptors must be [N, D]");
-  const Forward tensors{descriptors.data(), features.data(), count.data(), depth.data()};
+  const Forward tensors{descriptors.data(), precision_of(descriptors.dtype()), features.data(), count.data(),
+                        depth.data()};
   nb::gil_scoped_release free;
   self.forward(views.data(), views.size(), settings, static_cast<int>(descriptors.shape(1)), tensors, threads);
 }

@@ -13,7 +13,7 @@ from unrender.losses.perceptual import VGGLoss
 from unrender.losses.photometric import l1
 from unrender.losses.structural import dssim, gradient
 
-__all__ = ["LossSettings", "VGGLoss", "dssim", "gradient", "l1", "parts", "total"]
+__all__ = ["LossSettings", "VGGLoss", "dssim", "gradient", "l1", "load_judges", "parts", "total"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,12 @@ def parts(
     if settings.vgg > 0 and settings.vgg_weights is not None:
         out["vgg"] = _vgg(settings.vgg_weights).to(image.device)(image, target, weight)
     return out
+
+
+def load_judges(settings: LossSettings) -> None:
+    """Read the weights that the loss needs, if any, so that bad ones are found now. Raises UnrenderError as VGGLoss."""
+    if settings.vgg > 0 and settings.vgg_weights is not None:
+        _vgg(settings.vgg_weights)
 
 
 @lru_cache(maxsize=1)

@@ -6,12 +6,10 @@ its published values are much larger than these.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
@@ -93,10 +91,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise UnrenderError("no VGG-19 weights here", where=path, do=advice)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  torch's unpickler meets rubbish with whatever its opcodes make of it
+        tensors = None
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise UnrenderError(
             "cannot read VGG-19 weights", where=path, expected="a .pth or .safetensors state dict", do=advice
-        ) from error
+        )
+    return dict(tensors)

@@ -50,27 +50,28 @@ void radix_sort(std::vector<Keyed>& items) {
 
 PointBlocks::PointBlocks(const float* position, const float* normal, const float* radius, const float* threshold,
                          std::size_t points, int threads) {
-  sort_along_curve(position, points);
-  for (auto* values : {&px, &py, &pz, &nx, &ny, &nz, &reach}) values->resize(index.size());
-  blocks_.resize((index.size() + kBlock - 1) / kBlock);
+  const std::vector<std::uint32_t> index = sort_along_curve(position, points);
+  points_ = index.size();
+  blocks_.resize((points_ + kBlock - 1) / kBlock);
+  lots_.resize(blocks_.size() * (kBlock / kStep));
   constexpr std::size_t kRun = 64;  // blocks per task
   Pool::shared().run((blocks_.size() + kRun - 1) / kRun, threads, [&](std::size_t run, int) {
     for (std::size_t block = run * kRun; block < std::min((run + 1) * kRun, blocks_.size()); ++block) {
-      gather(position, normal, radius, threshold, block);
+      gather(position, normal, radius, threshold, index.data() + block * kBlock, block);
       measure(block);
     }
   });
 }
 
 std::uint32_t PointBlocks::size(std::size_t block) const {
-  return static_cast<std::uint32_t>(std::min<std::size_t>(kBlock, index.size() - block * kBlock));
+  return static_cast<std::uint32_t>(std::min<std::size_t>(kBlock, points_ - block * kBlock));
 }
 
 std::size_t PointBlocks::bytes() const {
-  return index.size() * (7 * sizeof(float) + sizeof(std::uint32_t)) + blocks_.size() * sizeof(Block);
+  return lots_.size() * sizeof(Lot) + blocks_.size() * sizeof(Block);
 }
 
-void PointBlocks::sort_along_curve(const float* position, std::size_t points) {
+std::vector<std::uint32_t> PointBlocks::sort_along_curve(const float* position, std::size_t points) {
   std::array<double, 3> low{kInfinity, kInfinity, kInfinity}, high{-kInfinity, -kInfinity, -kInfinity};
   std::vector<Keyed> keyed;
   keyed.reserve(points);
@@ -91,74 +92,92 @@ void PointBlocks::sort_along_curve(const float* position, std::size_t points) {
       item.code |= every_third_bit(static_cast<std::uint64_t>((p[axis] - low[axis]) * scale)) << axis;
   }
   radix_sort(keyed);
-  index.resize(keyed.size());
+  std::vector<std::uint32_t> index(keyed.size());
   std::transform(keyed.begin(), keyed.end(), index.begin(), [](const Keyed& item) { return item.index; });
+  return index;
 }
 
 void PointBlocks::gather(const float* position, const float* normal, const float* radius, const float* threshold,
-                         std::size_t block) {
-  const std::uint32_t first = begin(block), count = size(block);
+                         const std::uint32_t* index, std::size_t block) {
+  const std::uint32_t count = size(block);
   struct Ranked {
     float reach, order;
     std::uint32_t index;
   };
   std::array<Ranked, kBlock> ranked;
   for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t point = index[first + i];
+    const std::uint32_t point = index[i];
     const float far = radius[point] / std::sqrt(1.0f - threshold[point]);
     // What is no number is never drawn where points are discarded, so that it may stand last.
     ranked[i] = {far, std::isnan(far) ? -std::numeric_limits<float>::infinity() : far, point};
   }
   std::stable_sort(ranked.begin(), ranked.begin() + count,
                    [](const Ranked& a, const Ranked& b) { return a.order > b.order; });
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t to = first + i;
+  Lot* lot = lots_.data() + block * (kBlock / kStep);
+  for (std::uint32_t i = 0; i < kBlock; ++i) {
+    Lot& to = lot[i / kStep];
+    const std::uint32_t at = i % kStep;
+    if (i >= count) {
+      to.x[at] = to.y[at] = to.z[at] = std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
     const std::size_t from = 3 * std::size_t(ranked[i].index);
-    index[to] = ranked[i].index;
-    reach[to] = ranked[i].reach;
-    px[to] = position[from], py[to] = position[from + 1], pz[to] = position[from + 2];
-    nx[to] = normal[from], ny[to] = normal[from + 1], nz[to] = normal[from + 2];
+    to.index[at] = ranked[i].index;
+    to.reach[at] = ranked[i].reach;
+    to.x[at] = position[from], to.y[at] = position[from + 1], to.z[at] = position[from + 2];
+    to.nx[at] = normal[from], to.ny[at] = normal[from + 1], to.nz[at] = normal[from + 2];
   }
 }
 
 void PointBlocks::measure(std::size_t block) {
   Block& made = blocks_[block];
-  const std::uint32_t first = begin(block), last = first + size(block);
-  const std::array<const float*, 3> axes{px.data(), py.data(), pz.data()};
+  const Lot* lot = lots(block);
+  const std::uint32_t count = size(block);
   double diagonal = 0;
   for (int axis = 0; axis < 3; ++axis) {
-    const auto [low, high] = std::minmax_element(axes[axis] + first, axes[axis] + last);
-    made.center[axis] = static_cast<float>(0.5 * (double(*low) + *high));
+    float low = std::numeric_limits<float>::infinity(), high = -low;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const Lot& from = lot[i / kStep];
+      const float place = (axis == 0 ? from.x : axis == 1 ? from.y : from.z)[i % kStep];
+      low = std::min(low, place), high = std::max(high, place);
+    }
+    made.center[axis] = static_cast<float>(0.5 * (double(low) + high));
     // From the rounded centre, and rounded up.
-    const double half = std::max(double(*high) - made.center[axis], made.center[axis] - double(*low));
+    const double half = std::max(double(high) - made.center[axis], made.center[axis] - double(low));
     made.half[axis] = std::nextafter(static_cast<float>(half), std::numeric_limits<float>::infinity());
     diagonal += double(made.half[axis]) * made.half[axis];
   }
   made.radius = static_cast<float>(std::sqrt(diagonal) * (1 + 1e-6));
-  for (std::uint32_t i = 0, at = first; i < kBlock / kStep; ++i, at += kStep) made.reach[i] = at < last ? reach[at] : 0;
+  for (std::uint32_t i = 0; i < kBlock / kStep; ++i) made.reach[i] = i * kStep < count ? lot[i].reach[0] : 0;
   measure_normals(block, made);
 }
 
 void PointBlocks::measure_normals(std::size_t block, Block& made) const {
-  const std::uint32_t first = begin(block), last = first + size(block);
+  const Lot* lot = lots(block);
+  const std::uint32_t count = size(block);
+  const auto normal = [lot](std::uint32_t i) {
+    const Lot& from = lot[i / kStep];
+    return std::array<double, 3>{from.nx[i % kStep], from.ny[i % kStep], from.nz[i % kStep]};
+  };
   std::array<double, 3> sum{};
   std::uint32_t zero = 0;
   bool usable = true;
-  for (std::uint32_t i = first; i < last; ++i) {
-    const double length = std::hypot(double(nx[i]), double(ny[i]), double(nz[i]));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto [x, y, z] = normal(i);
+    const double length = std::hypot(x, y, z);
     zero += length == 0;
     usable &= length > 1e-12 && length < 1e12;  // so that no product under- or overflows; false for NaN
-    if (length > 0) sum = {sum[0] + nx[i] / length, sum[1] + ny[i] / length, sum[2] + nz[i] / length};
+    if (length > 0) sum = {sum[0] + x / length, sum[1] + y / length, sum[2] + z / length};
   }
   const double length = std::hypot(sum[0], sum[1], sum[2]);
-  made.normals = zero == last - first ? Normals::zero : Normals::mixed;
+  made.normals = zero == count ? Normals::zero : Normals::mixed;
   if (!usable || !(length > 0)) return;
   for (int axis = 0; axis < 3; ++axis) made.axis[axis] = static_cast<float>(sum[axis] / length);
   double least = 1;
-  for (std::uint32_t i = first; i < last; ++i) {
-    const double norm = std::hypot(double(nx[i]), double(ny[i]), double(nz[i]));
-    const double along = nx[i] * double(made.axis[0]) + ny[i] * double(made.axis[1]) + nz[i] * double(made.axis[2]);
-    least = std::min(least, along / norm);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto [x, y, z] = normal(i);
+    const double along = x * double(made.axis[0]) + y * double(made.axis[1]) + z * double(made.axis[2]);
+    least = std::min(least, along / std::hypot(x, y, z));
   }
   least -= 1e-6;  // the axis is rounded
   if (least <= 0) return;

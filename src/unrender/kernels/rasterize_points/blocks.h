@@ -8,9 +8,18 @@
 #include <cstdint>
 #include <vector>
 
+#include "../buffers.h"
 #include "footprint.h"
 
 namespace unrender {
+
+// kStep points of a block, laid out as one loop reads them: views that draw few points read little, and in one piece.
+struct alignas(64) Lot {
+  float x[kStep], y[kStep], z[kStep];
+  float reach[kStep];
+  std::uint32_t index[kStep];  // places in the scene
+  float nx[kStep], ny[kStep], nz[kStep];
+};
 
 // The geometry of a scene, sorted: about 32.5 bytes per point.
 class PointBlocks {
@@ -20,27 +29,26 @@ class PointBlocks {
               std::size_t points, int threads);
 
   std::size_t blocks() const { return blocks_.size(); }
-  std::size_t points() const { return index.size(); }
-  std::uint32_t begin(std::size_t block) const { return static_cast<std::uint32_t>(block * kBlock); }
+  std::size_t points() const { return points_; }
   std::uint32_t size(std::size_t block) const;
   std::size_t bytes() const;
+  // Those of a block. What is missing at the end of the last lot lies nowhere: no view draws it.
+  const Lot* lots(std::size_t block) const { return lots_.data() + block * (kBlock / kStep); }
 
   Footprint footprint(std::size_t block, const Window& window) const {
     return unrender::footprint(blocks_[block], size(block), window);
   }
 
-  // Sorted; index is the point's place in the scene.
-  std::vector<float> px, py, pz, nx, ny, nz, reach;
-  std::vector<std::uint32_t> index;
-
  private:
-  void sort_along_curve(const float* position, std::size_t points);
+  std::vector<std::uint32_t> sort_along_curve(const float* position, std::size_t points);
   void gather(const float* position, const float* normal, const float* radius, const float* threshold,
-              std::size_t block);
+              const std::uint32_t* index, std::size_t block);
   void measure(std::size_t block);
   void measure_normals(std::size_t block, Block& made) const;
 
+  std::size_t points_;
   std::vector<Block> blocks_;
+  std::vector<Lot, HugePages<Lot>> lots_;
 };
 
 }  // namespace unrender

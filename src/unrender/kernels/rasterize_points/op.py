@@ -70,7 +70,8 @@ def rasterize_points(
 
     ``seed``: int64 scalar tensor that says which points are ghosts. Points that are not finite are never seen.
     Gradient: exact to the descriptors; none to geometry and views. Same inputs, same bits, whatever the number of
-    threads (``torch.get_num_threads()`` of them work). Descriptors may be float16: features are float32 then.
+    threads (``torch.get_num_threads()`` of them work). Descriptors may be float16 or
+    bfloat16: features and the sums behind them are float32 then.
     """
     seed = torch.zeros((), dtype=torch.int64) if seed is None else seed
     tensors = (*geometry, descriptors)
@@ -81,6 +82,9 @@ def rasterize_points(
     return _reference(geometry, descriptors, views, rules, seed)
 
 
+_PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
+
+
 def _compiled(geometry: Geometry, descriptors: torch.Tensor) -> bool:
     """Whether a compiled kernel takes these tensors."""
     devices = {tensor.device for tensor in (*geometry, descriptors)}
@@ -88,9 +92,9 @@ def _compiled(geometry: Geometry, descriptors: torch.Tensor) -> bool:
         return False
     match devices.pop().type:
         case "cpu":
-            return descriptors.dtype == torch.float32 and native() is not None
+            return descriptors.dtype in _PRECISIONS and native() is not None
         case "cuda":
-            return descriptors.dtype in (torch.float32, torch.float16) and gpu()
+            return descriptors.dtype in _PRECISIONS and gpu()
     return False
 
 
@@ -98,7 +102,7 @@ def _reference(
     geometry: Geometry, descriptors: torch.Tensor, views: torch.Tensor, rules: Rules, seed: torch.Tensor
 ) -> Pyramids:
     """The same in PyTorch, view by view."""
-    descriptors = descriptors.float() if descriptors.dtype == torch.float16 else descriptors
+    descriptors = descriptors.float() if descriptors.dtype in _PRECISIONS else descriptors
     size = (rules.height, rules.width)
     fixed = Geometry(*(tensor.detach() for tensor in geometry))
     drawn = []
@@ -198,12 +202,13 @@ def _(gradient: torch.Tensor, *arguments: Any) -> torch.Tensor:
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
     _, count, depth = output
     ctx.mark_non_differentiable(count, depth)
+    ctx.set_materialize_grads(False)  # no zeros for what has no gradient
     ctx.save_for_backward(count, depth, *inputs[:4], *inputs[5:7])
     ctx.numbers, ctx.dtype = inputs[7:], inputs[4].dtype
 
 
-def _pull_back(ctx: Any, gradient: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
-    if not ctx.needs_input_grad[4]:
+def _pull_back(ctx: Any, gradient: torch.Tensor | None, *_: Any) -> tuple[torch.Tensor | None, ...]:
+    if gradient is None or not ctx.needs_input_grad[4]:
         return (None,) * 13
     into = torch.ops.unrender.rasterize_points_backward(gradient, *ctx.saved_tensors, *ctx.numbers)
     return (None,) * 4 + (into.to(ctx.dtype),) + (None,) * 8

@@ -1,11 +1,7 @@
 // All views of a batch, forward and backward, on the CPU.
 //
-// The image is cut into tiles. A tile holds its pixels of all layers: layer l of a tile of 2^k pixels is 2^(k-l) pixels
-// wide, and k >= L - 1. So tiles know nothing of each other, and one thread works in one tile without atomics, in caches
-// of its own. A tile takes the points of the blocks that may fall into it, in the order in which they stand: a pixel's
-// sum always has the same order, whatever the number of threads or the size of tiles.
-//
-// Inside a tile pixels are numbered along a Morton curve: pixel c of a layer lies in pixel c >> 2 of the next.
+// The image is cut into tiles, see tiles.h. A tile takes the points of the blocks that may fall into it, in the order
+// in which they stand: a pixel's sum always has the same order, whatever the number of threads.
 #pragma once
 
 #include <cstddef>
@@ -33,12 +29,15 @@ struct Settings {
   }
 };
 
+enum class Precision { float32, float16, bfloat16 };
+
 // Tensors of a batch. P: pixels of all layers, row by row, finest layer first.
 struct Forward {
-  const float* descriptors;  // [N, D]
-  float* features;           // [V, P, D]
-  std::int32_t* count;       // [V, P]
-  float* depth;              // [V, P]
+  const void* descriptors;  // [N, D]
+  Precision precision;      // theirs
+  float* features;          // [V, P, D]
+  std::int32_t* count;      // [V, P]
+  float* depth;             // [V, P]
 };
 
 struct Backward {

@@ -1,0 +1,68 @@
+"""A command line that cannot be read: one line, status 2, like everything else that is refused."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from unrender.cli.usage import usage_line
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("fly", "Unrecognized options: fly; Available subcommands: demo, fit, eval, render; see unrender --help"),
+        ("fit", "Missing from unrender fit: CAPTURE, -o RUN, --output RUN; see unrender fit --help"),
+        ("fit capture", "Missing from unrender fit: -o RUN, --output RUN; see unrender fit --help"),
+        ("fit c -o r --steps x", "Error parsing --steps: expected INT, got 'x'; see unrender --help"),
+        ("render r -o o --frames x", "Error parsing --frames: expected INT, got 'x'; see unrender --help"),
+        ("fit c -o r --device tpu", "invalid choice 'tpu' for argument '--device'. Expected one of ('cpu', 'cuda')"),
+        ("fit c -o r --wdith 3", "Unrecognized options: --wdith, 3; Perhaps you meant: --width W; see unrender --help"),
+        ("eval", "Missing from unrender eval: RUN; see unrender eval --help"),
+        ("eval --wdith", "Missing value for argument 'run-folder'. Expected 1 values; see unrender eval --help"),
+    ],
+)
+def test_a_usage_error(unrender, monkeypatch, columns, words, message):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    said = unrender(*words.split())
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith(f"unrender: error: {message}")
+    assert said.err.count("\n") == 1
+
+
+def test_with_a_frame_as_on_a_terminal():
+    lines = "│ Bad thing  │", "│ ────────── │", "│ See:       │", "│     --a    │", "│        It. │"
+    box = "\n".join(["╭─ Oops ─────╮", *lines, "╰────────────╯"])
+    assert usage_line(box) == "Bad thing; See: --a"
+    assert usage_line("not a\nbox") == "not a box"
+
+
+SLOW = """
+import builtins, sys, time
+real = builtins.__import__
+def slow(name, *rest):
+    if name.startswith("unrender.cli.main"):
+        print("importing", flush=True)
+        time.sleep(20)
+    return real(name, *rest)
+builtins.__import__ = slow
+from unrender.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_python_imports_is_one_line():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", SLOW]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert isinstance(child.stdout, io.TextIOBase)
+    assert child.stdout.readline() == "importing\n"
+    time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=30) == ("", "unrender: interrupted\n")
+    assert child.returncode == 130
