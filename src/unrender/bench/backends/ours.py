@@ -11,9 +11,6 @@ from unrender.kernels.rasterize_points.op import rasterize_points
 
 __all__ = ["NATIVE", "REFERENCE"]
 
-NATIVE_DTYPES = (torch.float32, torch.float16)
-"""Descriptors that the compiled kernel takes: what it learns is added here."""
-
 
 def _calls(sphere: Sphere, case: Case) -> Calls:
     """Which of the two runs is up to UNRENDER_KERNELS."""
@@ -26,13 +23,11 @@ def _calls(sphere: Sphere, case: Case) -> Calls:
 
 
 def _native_absent(device: str) -> str | None:
+    if device == "cuda" and not torch.cuda.is_available():
+        return "no CUDA device here"
     there = gpu() if device == "cuda" else native() is not None
     return None if there else "no compiled kernels here, or UNRENDER_KERNELS turns them off"
 
 
-def _native_unlike(case: Case) -> str | None:
-    return None if case.dtype in NATIVE_DTYPES else f"no {case.dtype} descriptors yet".replace("torch.", "")
-
-
-NATIVE = Backend("native", "the compiled kernel", False, _native_absent, _native_unlike, _calls, 150)
+NATIVE = Backend("native", "the compiled kernel", False, _native_absent, lambda _: None, _calls, 150)
 REFERENCE = Backend("reference", "plain PyTorch scatter", False, lambda _: None, lambda _: None, _calls, 250)
