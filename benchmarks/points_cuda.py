@@ -118,7 +118,7 @@ def count_drawn(geometry: Geometry, row: torch.Tensor, rules: Rules) -> int:
     """Points that are drawn in the finest layer; coarser ones draw no others."""
     count = 0
     for part in zip(*(tensor.split(CHUNK) for tensor in geometry), strict=True):
-        seen = project(*part, row)
+        seen = project(*Geometry(*part), row)
         keep = seen.keep & in_image(seen.pixels, SIZE)
         if rules.gamma is not None:
             keep &= draws(seen.reach, torch.zeros_like(seen.reach), 0, rules.gamma)
@@ -153,11 +153,12 @@ def measure(
     for direction, work, rows in (("forward", forward, blended), ("backward", backward, number)):
         torch.cuda.reset_peak_memory_stats()
         base = torch.cuda.memory_allocated()
-        times = timed(work, *((3, 1) if backend == "reference" else ()))
+        times = timed(work, 3, 1) if backend == "reference" else timed(work)
         peak = torch.cuda.max_memory_allocated() - base
         floor = 1e3 * floor_bytes(rules, CHANNELS * leaf.element_size(), drawn, rows) / speed
         case = (number, rules.layers, rules.gamma is not None, half, direction, backend)
-        yield Row(*case, *(round(ms, 4) for ms in (*times, floor)), peak), pairs
+        median, spread, alone, floor = (round(ms, 4) for ms in (*times, floor))
+        yield Row(*case, median, spread, alone, floor, peak), pairs
 
 
 @contextmanager

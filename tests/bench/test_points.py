@@ -158,14 +158,15 @@ def test_the_process_of_its_own_says_what_it_found_until_it_is_stopped(monkeypat
         runs("import os; os.kill(os.getpid(), 9)")
 
 
-def test_refusals(here):
+def test_refusals(here, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for bench, line in (
         (
             PointsBench(backends=("nonsense",)),
             "no such backend, expected native reference pytorch3d pulsar, got nonsense",
         ),
-        (PointsBench(backends=("native",), device="cuda"), "does not run on cuda"),
-        (PointsBench(backends=("native",), half=True), "no float16 descriptors yet"),
+        (PointsBench(backends=("native",), device="cuda"), "no CUDA device here"),
+        (PointsBench(backends=("pytorch3d",), half=True), "pytorch3d"),
         (PointsBench(points=(10**12,), backends=("reference",)), "1,000,000,000,000 points on the backend reference"),
     ):
         with pytest.raises((SettingsError, RunError), match=line):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "")
 
 
 class HostKernels:
@@ -41,7 +41,7 @@ class HostKernels:
 @pytest.fixture(scope="session")
 def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., HostKernels]:
     """What ``nvrtc.kernels`` is on a GPU. Skips without a C++ compiler."""
-    if COMPILER is None:
+    if not COMPILER:
         pytest.skip("no C++ compiler")
 
     @cache

@@ -20,7 +20,7 @@ from unrender.kernels.rasterize_points.views import pack_views
 ORIGIN = torch.zeros(3, dtype=torch.float64)
 SEED = torch.tensor(1234567890123456789)
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90")
-COMMON = {"UNRENDER_CHANNELS": "4", "UNRENDER_LAYERS": "4"}
+COMMON = {"UNRENDER_CHANNELS": "4", "UNRENDER_LAYERS": "4", "UNRENDER_PRECISION": "32"}
 Inputs = Any
 
 try:
@@ -116,7 +116,7 @@ def test_compiles_for_every_gpu_it_is_for(source, arch, tmp_path, monkeypatch):
     assert made.startswith(b"\x7fELF")
     if arch == "sm_90":
         half = nvrtc.compile_cubin(
-            source, arch, {"UNRENDER_CHANNELS": "32", "UNRENDER_LAYERS": "12", "UNRENDER_HALF": "1"}
+            source, arch, {"UNRENDER_CHANNELS": "32", "UNRENDER_LAYERS": "12", "UNRENDER_PRECISION": "16"}
         )
         assert half != made
         assert len(list(tmp_path.iterdir())) == 2
@@ -188,16 +188,17 @@ def test_descriptors_that_are_not_finite_are_seen(place, reference):
     )
 
 
-def test_half_precision_descriptors_are_those_numbers(place):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_descriptors_are_those_numbers(dtype, place):
     geometry, descriptors, *rest = arguments(CASES["opencv"])
-    halves = descriptors.half()
-    halves[:5, 0] = torch.tensor([0.0, -0.0, 6e-8, -65504.0, 3e-5], dtype=torch.float16)
+    halves = descriptors.to(dtype)
+    halves[:5, 0] = torch.tensor([0.0, -0.0, 6e-8, -65504.0, 3e-5]).to(dtype)
     found, expected = place.forward((geometry, halves, *rest)), place.forward((geometry, halves.float(), *rest))
     assert found.features.dtype == torch.float32
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     if isinstance(place, Gpu):
         gradient = place.gradient((geometry, halves, *rest), random_weights(found.features))
-        assert gradient.dtype == torch.float16
+        assert gradient.dtype == dtype
 
 
 def test_a_gradient_may_come_in_any_layout(place):

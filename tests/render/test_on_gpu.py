@@ -61,8 +61,8 @@ def derivatives(device: str, spatial: str) -> tuple[list[torch.Tensor], list[tor
     cameras = cameras.moved(increments).with_lenses([params])
     settings = PointRasterSettings(layers=3, spatial=spatial, ghosts=0.25)  # pyright: ignore[reportArgumentType]
     frame = rasterize(scene, cameras, settings, torch.Generator().manual_seed(1))
-    loss = sum((layer.sin() * layer).sum() for layer in frame.features or ())
-    gradients = torch.autograd.grad(loss, [*leaves, increments, params])  # pyright: ignore[reportArgumentType]
+    loss = torch.stack([(layer.sin() * layer).sum() for layer in frame.features or ()]).sum()
+    gradients = torch.autograd.grad(loss, [*leaves, increments, params])
     shown = [*(frame.features or ()), *(frame.hits or ()), *(frame.depth or ())]
     return [tensor.detach().cpu() for tensor in shown], [gradient.cpu() for gradient in gradients]
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -54,12 +55,10 @@ class Kernels:
     """The kernels of one compiled file on one device."""
 
     def __init__(self, cubin: bytes, device: torch.device) -> None:
-        from cuda.core import Device, ObjectCode
-
         self.device = device
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count
-        Device(device.index).set_current()
-        self._code = ObjectCode.from_cubin(cubin)
+        _core().Device(device.index).set_current()
+        self._code = _core().ObjectCode.from_cubin(cubin)
 
     @cache  # noqa: B019 - there are few, and they live as long as the process
     def find(self, name: str) -> Any:
@@ -86,17 +85,20 @@ class Launch:
 
     def __call__(self, name: str, grid: tuple[int, int], *arguments: Any) -> None:
         """Queue a kernel."""
-        from cuda.core import LaunchConfig, launch
-
-        launch(self._stream, LaunchConfig(grid=grid, block=THREADS), self._kernels.find(name), *arguments)
+        core = _core()
+        config = core.LaunchConfig(grid=grid, block=THREADS)
+        core.launch(self._stream, config, self._kernels.find(name), *arguments)
 
 
 @cache
 def _stream(handle: int) -> Any:
     """A stream of PyTorch's, which never destroys one."""
-    from cuda.core import LEGACY_DEFAULT_STREAM, Stream
+    return _core().Stream.from_handle(handle) if handle else _core().LEGACY_DEFAULT_STREAM
 
-    return Stream.from_handle(handle) if handle else LEGACY_DEFAULT_STREAM
+
+def _core() -> Any:
+    """NVIDIA's library, which names what it holds only when it runs."""
+    return import_module("cuda.core")
 
 
 def compile_cubin(source: Path, arch: str, defines: Mapping[str, str]) -> bytes:
@@ -120,10 +122,8 @@ def compile_cubin(source: Path, arch: str, defines: Mapping[str, str]) -> bytes:
 def compiler_version() -> str:
     """Of the compiler. Raises SettingsError where it, or what speaks to it, is missing."""
     try:
-        import cuda.core  # noqa: F401
-        from cuda.bindings import nvrtc
-
-        _, major, minor = nvrtc.nvrtcVersion()
+        _core()
+        _, major, minor = import_module("cuda.bindings.nvrtc").nvrtcVersion()
     except (ImportError, RuntimeError) as error:
         reason = f"the CUDA kernels cannot be compiled ({type(error).__name__}: {error})"
         raise SettingsError(reason, do=_INSTALL) from error
@@ -156,10 +156,9 @@ def cache_folder() -> Path:
 
 
 def _compile(text: str, name: str, arch: str, defines: Mapping[str, str]) -> bytes:
-    from cuda.core import Program, ProgramOptions
-
-    options = ProgramOptions(name=name, arch=arch, std="c++17", fma=False, define_macro=list(defines.items()))
-    return bytes(Program(text, "c++", options).compile("cubin").code)
+    core = _core()
+    options = core.ProgramOptions(name=name, arch=arch, std="c++17", fma=False, define_macro=list(defines.items()))
+    return bytes(core.Program(text, "c++", options).compile("cubin").code)
 
 
 def _keep(file: Path, content: bytes) -> None:

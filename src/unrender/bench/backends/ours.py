@@ -6,13 +6,10 @@ import torch
 
 from unrender.bench.backends.backend import Backend, Calls, both_directions
 from unrender.bench.workload import Case, Sphere
-from unrender.kernels.loader import native
+from unrender.kernels.loader import gpu, native
 from unrender.kernels.rasterize_points.op import rasterize_points
 
 __all__ = ["NATIVE", "REFERENCE"]
-
-NATIVE_DEVICES, NATIVE_DTYPES = ("cpu",), (torch.float32,)
-"""Where the compiled kernel runs, and the descriptors it takes: what it learns is added here."""
 
 
 def _calls(sphere: Sphere, case: Case) -> Calls:
@@ -26,14 +23,11 @@ def _calls(sphere: Sphere, case: Case) -> Calls:
 
 
 def _native_absent(device: str) -> str | None:
-    if device not in NATIVE_DEVICES:
-        return f"the compiled kernel does not run on {device} yet"
-    return "no compiled kernels here, or UNRENDER_KERNELS turns them off" if native() is None else None
+    if device == "cuda" and not torch.cuda.is_available():
+        return "no CUDA device here"
+    there = gpu() if device == "cuda" else native() is not None
+    return None if there else "no compiled kernels here, or UNRENDER_KERNELS turns them off"
 
 
-def _native_unlike(case: Case) -> str | None:
-    return None if case.dtype in NATIVE_DTYPES else f"no {case.dtype} descriptors yet".replace("torch.", "")
-
-
-NATIVE = Backend("native", "the compiled kernel", False, _native_absent, _native_unlike, _calls, 150)
+NATIVE = Backend("native", "the compiled kernel", False, _native_absent, lambda _: None, _calls, 150)
 REFERENCE = Backend("reference", "plain PyTorch scatter", False, lambda _: None, lambda _: None, _calls, 250)

@@ -9,7 +9,8 @@
 // Time goes into waiting for memory. So what a point needs is read at once, whether or not it turns out to be needed, and
 // as many threads wait together as there is room for (__launch_bounds__; measured, see points_cuda.md).
 //
-// UNRENDER_CHANNELS: D. UNRENDER_LAYERS: L. UNRENDER_HALF: descriptors are half-precision numbers. N: points of the
+// UNRENDER_CHANNELS: D. UNRENDER_LAYERS: L. UNRENDER_PRECISION: of descriptors: 32 float, 16 half,
+// 8 bfloat16. N: points of the
 // scene, M: those that are sorted, P: pixels of all layers, V: views.
 #include "footprint.h"
 
@@ -110,7 +111,7 @@ UNRENDER_D unsigned layers_shown(const Drawn& drawn, const Pixels& pixels, const
   return shown;
 }
 
-#ifdef UNRENDER_HALF
+#if UNRENDER_PRECISION == 16
 // Exact; zeros and the smallest numbers too.
 UNRENDER_D float widen(unsigned short half) {
   const unsigned size = half & 0x7fffU;
@@ -118,6 +119,9 @@ UNRENDER_D float widen(unsigned short half) {
   const int bits = size < 0x7c00U ? __float_as_int(value) : int(size << 13 | 0x7f800000U);
   return __int_as_float(bits | (half & 0x8000U) << 16);
 }
+using Scalar = unsigned short;
+#elif UNRENDER_PRECISION == 8
+UNRENDER_D float widen(unsigned short upper) { return __int_as_float(int(unsigned(upper) << 16)); }
 using Scalar = unsigned short;
 #else
 UNRENDER_D float widen(float value) { return value; }

@@ -50,7 +50,7 @@ def forward(
     sums = torch.zeros(shape[0] * shape[1] * channels + 1, dtype=torch.int64, device=device)
     features, most = torch.empty(*shape, channels, device=device), sums[-1]
     room, pixels = c_int(62 - cloud.scene_points.bit_length()), c_uint32(shape[1])
-    with _kernels(device, channels, numbers.layers, descriptors.dtype == torch.float16).queue() as launch:
+    with _kernels(device, channels, numbers.layers, descriptors.dtype).queue() as launch:
         call = _call(launch, cloud, views, seed, numbers)
         launch("largest", call.grid, *call.arguments, _at(descriptors), _at(most))
         launch("nearest", call.grid, *call.arguments, _at(depth), pixels)
@@ -75,7 +75,7 @@ def backward(
     if not (len(views) and len(cloud.index) and channels):
         return into
     scaled, pixels = torch.empty(*shape, channels, device=device), c_uint32(shape[1])
-    with _kernels(device, channels, numbers.layers, half=False).queue() as launch:
+    with _kernels(device, channels, numbers.layers).queue() as launch:
         call = _call(launch, cloud, views, seed, numbers)
         steps = [c_int64(step) for step in gradient.stride()]
         launch("unmean", _over(shape), _at(gradient), *steps, _at(count), pixels, _at(scaled))
@@ -130,8 +130,9 @@ def _at(tensor: torch.Tensor) -> int:
     return tensor.data_ptr()
 
 
-def _kernels(device: torch.device, channels: int, layers: int, half: bool) -> Kernels:
-    defines = {"UNRENDER_CHANNELS": str(channels), "UNRENDER_LAYERS": str(layers)} | (
-        {"UNRENDER_HALF": "1"} if half else {}
-    )
-    return kernels(SOURCE, device, tuple(defines.items()))
+_PRECISIONS = {torch.float32: "32", torch.float16: "16", torch.bfloat16: "8"}
+
+
+def _kernels(device: torch.device, channels: int, layers: int, dtype: torch.dtype = torch.float32) -> Kernels:
+    sizes = (("UNRENDER_CHANNELS", str(channels)), ("UNRENDER_LAYERS", str(layers)))
+    return kernels(SOURCE, device, (*sizes, ("UNRENDER_PRECISION", _PRECISIONS[dtype])))

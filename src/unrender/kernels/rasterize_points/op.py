@@ -94,7 +94,7 @@ def _compiled(geometry: Geometry, descriptors: torch.Tensor) -> bool:
         case "cpu":
             return descriptors.dtype in _PRECISIONS and native() is not None
         case "cuda":
-            return descriptors.dtype in _PRECISIONS[:2] and gpu()
+            return descriptors.dtype in _PRECISIONS and gpu()
     return False
 
 
