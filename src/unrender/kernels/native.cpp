@@ -9,6 +9,7 @@
 
 #include "buffers.h"
 #include "rasterize_points/bindings.h"
+#include "sample_environment/bindings.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -45,6 +46,7 @@ NB_MODULE(_native, m) {
   m.def("floats", &buffer<float>, nb::arg("shape"), "A float32 tensor with any contents, from memory used before.");
   m.def("ints", &buffer<std::int32_t>, nb::arg("shape"), "The same of int32.");
   m.def("clear", &clear, nb::arg("values"), nb::arg("threads"), "Fill a float32 tensor with zeros.");
+  bind_environment(m);
   m.def("buffer_bytes", [] { return nb::make_tuple(Buffers::shared().waiting(), Buffers::shared().total()); },
         "Bytes of kept memory that wait to be used, and all of it.");
 }
