@@ -26,9 +26,9 @@ def fill_environment(
     layers: int,
 ) -> torch.Tensor:
     """See ``op.fill_environment``; any floating type."""
-    centers = torch.cat([
-        (pixel_centers(*extent) * 2**level).reshape(-1, 2) for level, extent in enumerate(layer_sizes(*size, layers))
-    ])
+    centers = torch.cat(
+        [(pixel_centers(*extent) * 2**level).reshape(-1, 2) for level, extent in enumerate(layer_sizes(*size, layers))]
+    )
     view, pixel = torch.nonzero(counts == 0, as_tuple=True)
     directions = torch.zeros(len(view), 3, dtype=torch.float64, device=views.device)
     for number, row in enumerate(views.detach()):
