@@ -38,7 +38,7 @@ CHUNK = 1 << 21
 @dataclass(frozen=True)
 class Row:
     """Milliseconds: ``median_ms`` and ``spread_ms`` (between the quartiles) of calls that the GPU finds waiting, which
-    show its work and nothing else; ``alone_ms`` of a call that it waits for; ``peak_bytes`` above what is held before it,
+    show its work and nothing else; ``alone_ms`` of a call that it waits for; ``peak_bytes`` above what was held,
     the last call's pictures included.
     """
 
