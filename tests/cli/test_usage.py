@@ -16,7 +16,10 @@ from unrender.cli.usage import usage_line
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("fly", "Unrecognized options: fly; Available subcommands: demo, fit, eval, render; see unrender --help"),
+        (
+            "fly",
+            "Unrecognized options: fly; Available subcommands: demo, fit, eval, render, bench; see unrender --help",
+        ),
         ("fit", "Missing from unrender fit: CAPTURE, -o RUN, --output RUN; see unrender fit --help"),
         ("fit capture", "Missing from unrender fit: -o RUN, --output RUN; see unrender fit --help"),
         ("fit c -o r --steps x", "Error parsing --steps: expected INT, got 'x'; see unrender --help"),

@@ -331,7 +331,7 @@ def test_a_full_disk_does_not_end_a_fit_before_its_end(run, monkeypatch):
             raise UnsavedError("cannot write the checkpoint (disk full)")
         return write_checkpoint(*arguments, **named)
 
-    monkeypatch.setattr("unrender.fit.run.write_checkpoint", full_at_first)
+    monkeypatch.setattr("unrender.fit.saver.write_checkpoint", full_at_first)
     notes = [message.text for message in run.fit() if isinstance(message, Note)]
     assert sum("going on, and trying again" in note for note in notes) == 1
     assert run.load_checkpoint().step == 6
@@ -341,7 +341,7 @@ def test_a_disk_that_stays_full_is_an_error_at_the_end(run, monkeypatch):
     def full(*arguments, **named):
         raise UnsavedError("cannot write the checkpoint (disk full)")
 
-    monkeypatch.setattr("unrender.fit.run.write_checkpoint", full)
+    monkeypatch.setattr("unrender.fit.saver.write_checkpoint", full)
     with pytest.raises(RunError, match="disk full"):
         list(run.fit())
 

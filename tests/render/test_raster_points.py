@@ -10,7 +10,7 @@ from unrender.cameras.lens import make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.errors import ShapeError
 from unrender.geometry.transforms import look_at
-from unrender.render.rasterize.environment import sample_environment
+from unrender.kernels.sample_environment.reference import sample_environment
 from unrender.render.rasterize.points import rasterize
 from unrender.render.settings import PointRasterSettings
 from unrender.scenes.points import PointScene

@@ -36,9 +36,9 @@ _FLOAT = 4
 
 # Resident after importing everything and reading a capture; then what the first network and optimiser load.
 PROGRAM, OPTIMISER = 336 * _MiB, 100 * _MiB
-# Starting, bytes per point: found neighbours (17 distances and indices, each twice while a point is taken from its
-# own); coordinates of neighbourhoods in float64 (three copies), of so many points at once; all else that is per point.
-NEIGHBOURS, NEIGHBOURHOODS, CHUNK, SURFEL = 128, 1400, 1 << 14, 100
+# Starting, bytes per point: found neighbours (17 distances and indices, and what their copies without the point itself
+# do not find free); coordinates of neighbourhoods in float64 (three copies), of so many points at once; all else.
+NEIGHBOURS, NEIGHBOURHOODS, CHUNK, SURFEL = 330, 1400, 1 << 14, 100
 # Starting: copies of a view's cost volume (float32, K depths x cells) while five neighbours are sorted; numbers per
 # cell of a finished depth map; bytes per pixel while one photo becomes radiance and one view's rays are cast.
 VOLUMES, MAP, PHOTO = 60, 20, 340

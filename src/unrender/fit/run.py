@@ -17,7 +17,6 @@ to ``checkpoint.damaged.safetensors``.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -31,13 +30,14 @@ import tomli_w
 from unrender.datasets.capture import Capture
 from unrender.errors import RunError, SettingsError, UnrenderError
 from unrender.fit.check_start import check_start
-from unrender.fit.checkpoint import Checkpoint, UnsavedError, newest_checkpoint, previous_of, write_checkpoint
+from unrender.fit.checkpoint import Checkpoint, newest_checkpoint, previous_of
 from unrender.fit.evaluate import Evaluation, evaluate
 from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.lock import LOCK_FILES, RunLock
 from unrender.fit.log import RunLog, elapsed_at, json_text
 from unrender.fit.machine import differences, machine_table
 from unrender.fit.memory import PHASES, available_memory, memory_note, refuse_if_too_large
+from unrender.fit.saver import Saver
 from unrender.fit.settings import DEFAULT_STEPS, MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
 from unrender.fit.source import CaptureSource, Split, refuse_replaced, source_from_table, source_to_table
@@ -201,7 +201,7 @@ class Run:
         notes = self._notes_on_machine()
         fit, more = self._ready_fit()
         yield from map(Note, (*notes, *more))
-        saver = _Saver(self.checkpoint_path, fit, self.settings)
+        saver = Saver(self.checkpoint_path, fit, self.settings)
         try:
             for message in fit.run(stop):
                 if isinstance(message, Finished):
@@ -348,37 +348,6 @@ def _free_name(path: Path) -> Path:
     numbers = chain([""], (f"-{number}" for number in count(2)))
     names = (path.with_suffix(f".damaged{number}{path.suffix}") for number in numbers)
     return next(name for name in names if not name.exists())
-
-
-class _Saver:
-    """Brings a fit to the disk, now and then and at its end, but no state twice."""
-
-    def __init__(self, path: Path, fit: Fit, settings: FitSettings) -> None:
-        self._path, self._fit, self._settings = path, fit, settings
-        self._tried, self._step, self._told = time.monotonic(), -1, ""
-
-    def save(self) -> Saved:
-        """Save where the fit stands. Raises RunError when the disk refuses."""
-        fit = self._fit
-        if self._step != fit.step:
-            write_checkpoint(self._path, fit.model, fit.state(), self._settings, fit.step, fit.skipped)
-            self._step, self._told = fit.step, ""
-        return Saved(self._path, "checkpoint")
-
-    def save_when_due(self) -> Note | None:
-        """Save every ``checkpoint_every`` seconds.
-
-        A full disk is no reason to lose the hours that are not on it yet: the fit goes on, and a Note says so once.
-        """
-        if time.monotonic() - self._tried < self._settings.checkpoint_every:
-            return None
-        told = self._told
-        try:
-            self.save()
-        except UnsavedError as error:
-            self._told = str(error)
-        self._tried = time.monotonic()
-        return Note(f"{self._told}; going on, and trying again") if self._told not in ("", told) else None
 
 
 def _refuse_occupied(folder: Path) -> None:

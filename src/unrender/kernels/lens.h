@@ -56,4 +56,77 @@ UNRENDER_HD float magnification(const Lens& lens, float x, float y, float invers
   return sqrtf(0.5f * (uu + vv) + sqrtf(half * half + uv * uv)) * inverse_depth;
 }
 
+// The way back, from the plane to slopes, in double precision. Towards the edge of the valid region the image hardly
+// moves with the slope, so that an error e on the plane is one of sqrt(e) in the slope: 3e-4 with float, which is a tenth
+// of a texel and more in an environment map, and 1e-8 with double.
+struct Distortion {
+  double k1, k2, p1, p2, valid;
+};
+
+struct Slopes {
+  double x, y;
+};
+
+// Where the radius r with r g(r^2) = the distorted radius is looked for, and the best guess so far.
+struct Bracket {
+  double low, high, radius;
+};
+
+// Without a largest slope g is at least 4/9, which bounds the radius.
+UNRENDER_HD Bracket start_radius(const Distortion& lens, double distorted) {
+  const double most = 2.25 * distorted, rim = sqrt(lens.valid);
+  if (!(lens.valid <= 1e300)) return {0.0, most, distorted};
+  const double reach = rim * (1.0 + lens.valid * (lens.k1 + lens.k2 * lens.valid));
+  return {0.0, rim, distorted >= reach || distorted > rim ? rim : distorted};
+}
+
+// One step of Newton's method, or of bisection where that would leave the bracket. No branches: loops vectorise.
+UNRENDER_HD Bracket step_radius(const Distortion& lens, double distorted, const Bracket& last) {
+  const double r = last.radius, s = r * r;
+  const double excess = r * (1.0 + s * (lens.k1 + lens.k2 * s)) - distorted;
+  const double low = excess < 0 ? r : last.low, high = excess < 0 ? last.high : r;
+  const double newton = r - excess / (1.0 + s * (3.0 * lens.k1 + 5.0 * lens.k2 * s));
+  return {low, high, bool(int(newton >= low) & int(newton <= high)) ? newton : 0.5 * (low + high)};
+}
+
+// One step of Newton's method in the plane, for the tangential terms; kept within the largest slope.
+UNRENDER_HD Slopes step_slopes(const Distortion& lens, double u, double v, const Slopes& last) {
+  const double x = last.x, y = last.y, xx = x * x, yy = y * y, xy = x * y, s = xx + yy;
+  const double radial = 1.0 + s * (lens.k1 + lens.k2 * s), slope = 2.0 * (lens.k1 + 2.0 * lens.k2 * s);
+  const double off_u = u - (x * radial + 2.0 * lens.p1 * xy + lens.p2 * (s + 2.0 * xx));
+  const double off_v = v - (y * radial + 2.0 * lens.p2 * xy + lens.p1 * (s + 2.0 * yy));
+  const double u_x = radial + slope * xx + 2.0 * lens.p1 * y + 6.0 * lens.p2 * x;
+  const double u_y = slope * xy + 2.0 * lens.p1 * x + 2.0 * lens.p2 * y;
+  const double v_y = radial + slope * yy + 2.0 * lens.p2 * x + 6.0 * lens.p1 * y;
+  const double determinant = u_x * v_y - u_y * u_y;
+  const double inverse = fabs(determinant) < 1e-9 ? 0.0 : 1.0 / determinant;
+  const double to_x = x + inverse * (v_y * off_u - u_y * off_v), to_y = y + inverse * (u_x * off_v - u_y * off_u);
+  const double square = to_x * to_x + to_y * to_y;
+  const double shrink = square > lens.valid ? sqrt(lens.valid / square) : 1.0;
+  return {to_x * shrink, to_y * shrink};
+}
+
+constexpr int kRadiusSteps = 40, kSlopeSteps = 12;
+constexpr double kSettled = 1e-9;  // relative change of a step after which the next one changes nothing
+
+// The slopes that land on (u, v) of the plane; where none do, those nearest at the edge of the valid region.
+UNRENDER_HD Slopes undistort(const Distortion& lens, double u, double v) {
+  const double distorted = sqrt(u * u + v * v);
+  Bracket bracket = start_radius(lens, distorted);
+  for (int step = 0; step < kRadiusSteps; ++step) {
+    const double last = bracket.radius;
+    bracket = step_radius(lens, distorted, bracket);
+    if (fabs(bracket.radius - last) <= kSettled * last) break;
+  }
+  const double scale = bracket.radius / (distorted > 1e-300 ? distorted : 1e-300);
+  Slopes slopes = {u * scale, v * scale};
+  if (lens.p1 == 0 && lens.p2 == 0) return slopes;
+  for (int step = 0; step < kSlopeSteps; ++step) {
+    const Slopes last = slopes;
+    slopes = step_slopes(lens, u, v, last);
+    if (fabs(slopes.x - last.x) + fabs(slopes.y - last.y) <= kSettled) break;
+  }
+  return slopes;
+}
+
 }  // namespace unrender

@@ -15,7 +15,7 @@ namespace unrender {
 
 struct Settings {
   int height, width, layers;
-  float band;               // 1 + alpha
+  float alpha, band;        // band: 1 + alpha
   float gamma;              // below 0: nothing is discarded
   std::uint32_t ghosts;     // rate * 2^32
   std::uint64_t seed;

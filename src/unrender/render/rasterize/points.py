@@ -6,19 +6,17 @@ descriptors, and let the environment shine through the empty pixels. All views o
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 
-from unrender.cameras.camera import Cameras, pixel_centers
+from unrender.cameras.camera import Cameras
 from unrender.errors import SettingsError
 from unrender.kernels.rasterize_points.op import Geometry, Rules, rasterize_points
 from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.reference import layer_sizes
 from unrender.kernels.rasterize_points.spatial import Movers, Shown, layers_drawn, let_move, near_image
 from unrender.kernels.rasterize_points.views import pack_views
+from unrender.kernels.sample_environment.op import fill_environment
 from unrender.render.frame import Frame
-from unrender.render.rasterize.environment import sample_environment
 from unrender.render.settings import PointRasterSettings
 from unrender.scenes.points import PointScene
 
@@ -51,9 +49,9 @@ def rasterize(
     views, seed = pack_views(cameras, scene.origin), _ghost_seed(settings, generator)
     rules = Rules(*cameras.size, settings.layers, settings.alpha, settings.gamma, settings.ghosts)
     seen = rasterize_points(geometry, descriptors, views, rules, seed)
+    filled = fill_environment(seen.features, seen.counts, environment, views.detach(), cameras.size, settings.layers)
     features = []
-    for view, (points, count, depth) in enumerate(zip(*seen, strict=True)):
-        image = _fill(points, count, environment, cameras, view, sizes)
+    for view, (image, count, depth) in enumerate(zip(filled, seen.counts, seen.depths, strict=True)):
         if _can_move(scene, cameras, view, settings):
             movers, positions = _movers(scene, descriptors, cameras, view, views[view], settings, seed)
             rule = (cameras.size, settings.layers, settings.alpha, settings.moves)
@@ -118,29 +116,6 @@ def _movers(
         descriptors=descriptors.detach()[moving],
     )
     return movers, exact.pixels
-
-
-def _fill(
-    points: torch.Tensor,
-    count: torch.Tensor,
-    environment: torch.Tensor,
-    cameras: Cameras,
-    view: int,
-    sizes: list[tuple[int, int]],
-) -> torch.Tensor:
-    """Features [P, D] with the environment in every pixel that no point hit (Eq. 7, first case)."""
-    empty = torch.nonzero(count == 0)[:, 0]
-    with torch.no_grad():  # the samples are differentiable by the texture alone
-        directions = cameras.rays(view, _centers(tuple(sizes), empty.device)[empty])
-    background = sample_environment(environment, directions)
-    return points.index_add(0, empty, background)
-
-
-@lru_cache(maxsize=4)
-def _centers(sizes: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
-    """Centres [P, 2] of a pyramid's pixels (fine pixels)."""
-    layers = [(pixel_centers(*size) * 2**level).reshape(-1, 2) for level, size in enumerate(sizes)]
-    return torch.cat(layers).to(device)
 
 
 def _split(flat: torch.Tensor, sizes: list[tuple[int, int]]) -> tuple[torch.Tensor, ...]:

@@ -1,0 +1,276 @@
+#include "cpu.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "../threads.h"
+#include "equirect.h"
+
+namespace unrender {
+namespace {
+
+constexpr int kStretch = 64;                // pixels looked at together; a batch is full when it has as many
+constexpr int kRoom = 2 * kStretch;         // what a batch may hold
+constexpr std::size_t kRunPixels = 1 << 14;  // pixels of a task
+
+// Empty pixels and the texels they show.
+struct Batch {
+  int size = 0, highest, lowest;  // first and last row of the map that is touched
+  std::uint32_t pixel[kRoom];     // of the pyramid
+  std::int32_t top[kRoom], left[kRoom];
+  float across[kRoom], down[kRoom];
+  double u[kRoom], v[kRoom];  // places in the image [fine pixels], then on the plane
+};
+
+// Rows of one layer of one view: a task.
+struct Run {
+  std::size_t view, first;  // pixel of the pyramid
+  int level, width, row, rows;
+};
+
+std::vector<Run> make_runs(const Pyramids& pyramids) {
+  std::vector<Run> runs;
+  for (std::size_t view = 0; view < pyramids.count; ++view) {
+    std::size_t first = 0;
+    for (int level = 0; level < pyramids.layers; ++level) {
+      const int height = ((pyramids.height - 1) >> level) + 1, width = ((pyramids.width - 1) >> level) + 1;
+      const int most = std::max(1, int(kRunPixels / width));
+      for (int row = 0; row < height; row += most) {
+        const int rows = std::min(most, height - row);
+        runs.push_back({view, first, level, width, row, rows});
+        first += std::size_t(rows) * width;
+      }
+    }
+  }
+  return runs;
+}
+
+bool any_empty(const std::int32_t* hits, int number) {
+  int found = 0;
+  for (int i = 0; i < number; ++i) found |= hits[i] == 0;
+  return found;
+}
+
+// Newton's method for all pixels of a batch at once, until the slowest has settled.
+void undistort(const Distortion& lens, Batch& batch) {
+  const int size = batch.size;
+  double distorted[kRoom];
+  Bracket bracket[kRoom];
+  for (int i = 0; i < size; ++i) {
+    distorted[i] = std::sqrt(batch.u[i] * batch.u[i] + batch.v[i] * batch.v[i]);
+    bracket[i] = start_radius(lens, distorted[i]);
+  }
+  bool moving = true;
+  for (int step = 0; moving && step < kRadiusSteps; ++step) {
+    int far = 0;
+    for (int i = 0; i < size; ++i) {
+      const double last = bracket[i].radius;
+      bracket[i] = step_radius(lens, distorted[i], bracket[i]);
+      far |= !(std::fabs(bracket[i].radius - last) <= kSettled * last);
+    }
+    moving = far;
+  }
+  double x[kRoom], y[kRoom];
+  for (int i = 0; i < size; ++i) {
+    const double scale = bracket[i].radius / std::max(distorted[i], 1e-300);
+    x[i] = batch.u[i] * scale, y[i] = batch.v[i] * scale;
+  }
+  moving = lens.p1 != 0 || lens.p2 != 0;
+  for (int step = 0; moving && step < kSlopeSteps; ++step) {
+    int far = 0;
+    for (int i = 0; i < size; ++i) {
+      const Slopes next = step_slopes(lens, batch.u[i], batch.v[i], {x[i], y[i]});
+      far |= !(std::fabs(next.x - x[i]) + std::fabs(next.y - y[i]) <= kSettled);
+      x[i] = next.x, y[i] = next.y;
+    }
+    moving = far;
+  }
+  std::copy(x, x + size, batch.u), std::copy(y, y + size, batch.v);
+}
+
+void find_places(const Gaze& gaze, const Map& map, Batch& batch) {
+  const int size = batch.size;
+  for (int i = 0; i < size; ++i) {
+    batch.u[i] = (batch.u[i] - gaze.cx) / gaze.fx;
+    batch.v[i] = (batch.v[i] - gaze.cy) / gaze.fy;
+  }
+  const Distortion& lens = gaze.distortion;
+  if (lens.k1 != 0 || lens.k2 != 0 || lens.p1 != 0 || lens.p2 != 0) undistort(lens, batch);
+  int highest = map.height, lowest = 0;
+  for (int i = 0; i < size; ++i) {
+    const Place place = find_place(gaze, {batch.u[i], batch.v[i]}, map.height, map.width);
+    batch.top[i] = place.top, batch.left[i] = place.left;
+    batch.across[i] = place.across, batch.down[i] = place.down;
+    highest = std::min(highest, place.top), lowest = std::max(lowest, place.top);
+  }
+  batch.highest = highest, batch.lowest = std::min(lowest + 1, map.height - 1);
+}
+
+// Calls take(batch) for the empty pixels of a run, in order; take returns the batch to fill next.
+template <class Take>
+void for_batches(const Run& run, const Gaze& gaze, const Map& map, const std::int32_t* hits, Batch* batch,
+                 const Take& take) {
+  const double cell = double(1 << run.level);
+  batch->size = 0;
+  for (int row = 0; row < run.rows; ++row) {
+    const std::size_t begin = run.first + std::size_t(row) * run.width;
+    for (int x = 0; x < run.width; x += kStretch) {
+      const int number = std::min(kStretch, run.width - x);
+      const std::int32_t* in_row = hits + begin + x;
+      if (!any_empty(in_row, number)) continue;
+      int size = batch->size;
+      for (int i = 0; i < number; ++i) {
+        batch->pixel[size] = std::uint32_t(begin + x + i);
+        batch->u[size] = (x + i + 0.5) * cell, batch->v[size] = (run.row + row + 0.5) * cell;
+        size += in_row[i] == 0;
+      }
+      batch->size = size;
+      if (size < kStretch) continue;
+      find_places(gaze, map, *batch);
+      batch = take(*batch);
+      batch->size = 0;
+    }
+  }
+  if (batch->size == 0) return;
+  find_places(gaze, map, *batch);
+  take(*batch);
+}
+
+struct Corners {
+  std::size_t upper_left, upper_right, lower_left, lower_right;
+};
+
+Corners corners(const Map& map, int top, int left) {
+  const int right = left + 1 == map.width ? 0 : left + 1, bottom = std::min(top + 1, map.height - 1);
+  const std::size_t upper = std::size_t(top) * map.width, lower = std::size_t(bottom) * map.width;
+  return {upper + left, upper + right, lower + left, lower + right};
+}
+
+void add_samples(const Batch& batch, const Map& map, const float* texture, float* features) {
+  for (int i = 0; i < batch.size; ++i) {
+    const Corners at = corners(map, batch.top[i], batch.left[i]);
+    const float across = batch.across[i], down = batch.down[i];
+    float* into = features + std::size_t(batch.pixel[i]) * map.channels;
+    const float* plane = texture;
+    for (int channel = 0; channel < map.channels; ++channel, plane += map.texels()) {
+      const float upper = plane[at.upper_left] + across * (plane[at.upper_right] - plane[at.upper_left]);
+      const float lower = plane[at.lower_left] + across * (plane[at.lower_right] - plane[at.lower_left]);
+      into[channel] += upper + down * (lower - upper);
+    }
+  }
+}
+
+// Batches of one run, with memory that is kept.
+struct List {
+  std::vector<Batch> batches;
+  std::size_t used = 0, view = 0;
+  Batch* next() {
+    if (used == batches.size()) batches.emplace_back();
+    return &batches[used];
+  }
+};
+
+// Rows of the map that one task owns.
+struct Band {
+  int begin, end;
+};
+
+// Adds a batch's gradient to the rows of `band`.
+void pull(const Batch& batch, const Map& map, Band band, const float* gradient, const std::ptrdiff_t step[3],
+          float* texture) {
+  for (int i = 0; i < batch.size; ++i) {
+    const int top = batch.top[i], bottom = std::min(top + 1, map.height - 1);
+    const bool upper = top >= band.begin && top < band.end, lower = bottom >= band.begin && bottom < band.end;
+    if (!upper && !lower) continue;
+    const Corners at = corners(map, top, batch.left[i]);
+    const float across = batch.across[i], down = batch.down[i];
+    const float* from = gradient + std::ptrdiff_t(batch.pixel[i]) * step[1];
+    float* plane = texture;
+    for (int channel = 0; channel < map.channels; ++channel, plane += map.texels()) {
+      const float value = from[channel * step[2]], below = down * value, above = value - below;
+      if (upper) plane[at.upper_left] += above - across * above, plane[at.upper_right] += across * above;
+      if (lower) plane[at.lower_left] += below - across * below, plane[at.lower_right] += across * below;
+    }
+  }
+}
+
+// As many bands of equal height as keep the threads busy, over the rows that are touched at all.
+std::vector<Band> make_bands(const std::vector<List>& lists, std::size_t runs, int height, int threads) {
+  int highest = height, lowest = -1;
+  for (std::size_t run = 0; run < runs; ++run)
+    for (std::size_t i = 0; i < lists[run].used; ++i) {
+      highest = std::min(highest, lists[run].batches[i].highest);
+      lowest = std::max(lowest, lists[run].batches[i].lowest);
+    }
+  const int rows = lowest + 1 - highest, number = threads == 1 ? 1 : std::min(rows, 4 * threads);
+  std::vector<Band> bands;
+  for (int band = 0; band < number; ++band)
+    bands.push_back({highest + int(std::int64_t(rows) * band / number),
+                     highest + int(std::int64_t(rows) * (band + 1) / number)});
+  return bands;
+}
+
+}  // namespace
+
+std::size_t Pyramids::pixels() const {
+  std::size_t sum = 0;
+  for (int level = 0; level < layers; ++level)
+    sum += std::size_t(((height - 1) >> level) + 1) * std::size_t(((width - 1) >> level) + 1);
+  return sum;
+}
+
+void fill_environment(const Pyramids& pyramids, const Map& map, const float* texture, const std::int32_t* hits,
+                      const float* drawn, float* filled, int threads) {
+  const std::size_t pixels = pyramids.pixels(), channels = map.channels;
+  const std::vector<Run> runs = make_runs(pyramids);
+  Pool::shared().run(runs.size(), threads, [&](std::size_t task, int) {
+    const Run& run = runs[task];
+    const Gaze gaze = read_gaze(pyramids.views + run.view * kViewNumbers);
+    const std::size_t first = run.view * pixels;
+    float* features = filled + first * channels;
+    const std::size_t begin = run.first * channels, number = std::size_t(run.rows) * run.width * channels;
+    std::memcpy(features + begin, drawn + first * channels + begin, number * sizeof(float));
+    Batch batch;
+    for_batches(run, gaze, map, hits + first, &batch, [&](const Batch& full) {
+      add_samples(full, map, texture, features);
+      return &batch;
+    });
+  });
+}
+
+void pull_environment(const Pyramids& pyramids, const Map& map, const float* gradient, const std::ptrdiff_t step[3],
+                      const std::int32_t* hits, float* texture, int threads) {
+  static std::mutex one_call;  // the lists are shared
+  static std::vector<List>& lists = *new std::vector<List>;
+  const std::scoped_lock lock(one_call);
+  const std::size_t pixels = pyramids.pixels();
+  const std::vector<Run> runs = make_runs(pyramids);
+  if (lists.size() < runs.size()) lists.resize(runs.size());
+  Pool::shared().run(runs.size(), threads, [&](std::size_t task, int) {
+    const Run& run = runs[task];
+    List& list = lists[task];
+    list.used = 0, list.view = run.view;
+    const Gaze gaze = read_gaze(pyramids.views + run.view * kViewNumbers);
+    for_batches(run, gaze, map, hits + run.view * pixels, list.next(), [&](const Batch&) {
+      ++list.used;
+      return list.next();
+    });
+  });
+  const std::vector<Band> bands = make_bands(lists, runs.size(), map.height, threads);
+  Pool::shared().run(bands.size(), threads, [&](std::size_t task, int) {
+    const Band band = bands[task];
+    for (std::size_t run = 0; run < runs.size(); ++run) {
+      const List& list = lists[run];
+      const float* of_view = gradient + std::ptrdiff_t(list.view) * step[0];
+      for (std::size_t i = 0; i < list.used; ++i) {
+        const Batch& batch = list.batches[i];
+        if (batch.highest < band.end && batch.lowest >= band.begin) pull(batch, map, band, of_view, step, texture);
+      }
+    }
+  });
+}
+
+}  // namespace unrender
