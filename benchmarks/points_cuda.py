@@ -38,7 +38,8 @@ CHUNK = 1 << 21
 @dataclass(frozen=True)
 class Row:
     """Milliseconds: ``median_ms`` and ``spread_ms`` (between the quartiles) of calls that the GPU finds waiting, which
-    show its work and nothing else; ``alone_ms`` of a call that it waits for.
+    show its work and nothing else; ``alone_ms`` of a call that it waits for; ``peak_bytes`` above what was held,
+    the last call's pictures included.
     """
 
     points: int
@@ -97,13 +98,14 @@ def between_events(work: Callable[[], object], before: Callable[[], object] = la
 
 def timed(work: Callable[[], object], repeats: int = 9, each: int = 4) -> tuple[float, float, float]:
     """Median and spread of calls that are queued before the GPU begins, and the median of calls made one by one."""
+
+    def several() -> None:
+        for _ in range(each):
+            work()
+
     work()
-    many = [between_events(lambda: [work() for _ in range(each)], lambda: torch.cuda._sleep(20_000_000))]
-    many += [
-        between_events(lambda: [work() for _ in range(each)], lambda: torch.cuda._sleep(20_000_000))
-        for _ in range(repeats - 1)
-    ]
-    low, median, high = statistics.quantiles([ms / each for ms in many], n=4, method="inclusive")
+    queued = [between_events(several, lambda: torch.cuda._sleep(20_000_000)) / each for _ in range(repeats)]
+    low, median, high = statistics.quantiles(queued, n=4, method="inclusive")
     return median, high - low, statistics.median(between_events(work) for _ in range(repeats))
 
 

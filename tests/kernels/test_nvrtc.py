@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import nullcontext
+from ctypes import c_float
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
+import torch
 
 from unrender.errors import SettingsError
 from unrender.kernels import loader, nvrtc
@@ -105,3 +110,26 @@ def test_the_cache_lies_where_the_user_says_or_the_system(monkeypatch, tmp_path)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert nvrtc.cache_folder() == tmp_path / "xdg" / "unrender"
+
+
+def test_kernels_go_to_the_stream_that_pytorch_is_at(monkeypatch):
+    """With a stand-in for NVIDIA's library and for a device."""
+    core, handle = MagicMock(), 0
+    monkeypatch.setattr(nvrtc, "_core", lambda: core)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(multi_processor_count=3))
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=handle))
+    nvrtc._stream.cache_clear()
+    made = nvrtc.Kernels(b"code", torch.device("cuda", 1))
+    core.Device.assert_called_once_with(1)
+    core.ObjectCode.from_cubin.assert_called_once_with(b"code")
+    kernel = core.ObjectCode.from_cubin().get_kernel
+    for handle, stream in ((0, core.LEGACY_DEFAULT_STREAM), (7, core.Stream.from_handle())):  # noqa: B007
+        with made.queue() as launch:
+            assert launch.processors == 3
+            launch("blend", (4, 2), 1, c_float(2.0))
+        used, config, called, address, _ = core.launch.call_args.args
+        assert (used, config, called, address) == (stream, core.LaunchConfig(), kernel(), 1)
+        core.LaunchConfig.assert_any_call(grid=(4, 2), block=256)
+    core.Stream.from_handle.assert_called_with(7)
+    nvrtc._stream.cache_clear()
