@@ -210,19 +210,26 @@ void pull(const Batch& batch, const Map& map, Band band, const float* gradient, 
   }
 }
 
-// As many bands of equal height as keep the threads busy, over the rows that are touched at all.
+// Twice as many bands as threads, with about as many pixels each. Where they end does not matter for the result.
 std::vector<Band> make_bands(const std::vector<List>& lists, std::size_t runs, int height, int threads) {
-  int highest = height, lowest = -1;
+  std::vector<std::size_t> pixels(height + 1);  // by the first row that their batch touches
+  std::size_t total = 0;
+  int end = 0;
   for (std::size_t run = 0; run < runs; ++run)
     for (std::size_t i = 0; i < lists[run].used; ++i) {
-      highest = std::min(highest, lists[run].batches[i].highest);
-      lowest = std::max(lowest, lists[run].batches[i].lowest);
+      const Batch& batch = lists[run].batches[i];
+      pixels[batch.highest] += batch.size, total += batch.size;
+      end = std::max(end, batch.lowest + 1);
     }
-  const int rows = lowest + 1 - highest, number = threads == 1 ? 1 : std::min(rows, 4 * threads);
+  const std::size_t share = threads == 1 ? total : (total + 2 * threads - 1) / (2 * threads);
   std::vector<Band> bands;
-  for (int band = 0; band < number; ++band)
-    bands.push_back({highest + int(std::int64_t(rows) * band / number),
-                     highest + int(std::int64_t(rows) * (band + 1) / number)});
+  std::size_t sum = 0;
+  for (int row = 0, begin = 0; row < end; ++row) {
+    sum += pixels[row];
+    if (sum < share && row + 1 < end) continue;
+    bands.push_back({begin, row + 1});
+    begin = row + 1, sum = 0;
+  }
   return bands;
 }
 
