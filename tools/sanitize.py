@@ -58,7 +58,8 @@ def run_tests(folder: Path) -> int:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    tests = [str(ROOT / "tests" / "kernels" / name) for name in ("test_rasterize_points_op.py", "test_sample_environment.py")]
+    names = ("test_rasterize_points_op.py", "test_rasterize_points_moving.py", "test_sample_environment.py")
+    tests = [str(ROOT / "tests" / "kernels" / name) for name in names]
     return pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), "-k", LEFT_OUT, *tests])
 
 

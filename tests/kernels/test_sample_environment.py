@@ -1,4 +1,4 @@
-"""The compiled environment against its twin: the same texels on every case, the same gradients, nothing else touched."""
+"""The compiled environment against its twin: the same texels on every case, the same gradients, no other pixel."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_float64(name):
     expected = torch.autograd.grad(fill_environment(*exact), (leaves[0], exact[2]), weights.double())
     assert torch.equal(found[0], weights)
     torch.testing.assert_close(found[0], expected[0])
-    torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-5, atol=1e-4)
 
 
 def test_the_twin_s_gradients_are_derivatives():
@@ -127,9 +127,9 @@ def test_one_colour_is_that_colour_everywhere(name):
 @pytest.mark.parametrize("name", [name for name in CASES if "inside" in name])
 def test_a_smooth_function_of_direction_has_no_seam_and_reaches_the_poles(name):
     """The texture holds the directions themselves: what comes back are the rays of the cameras."""
-    case = CASES[name]
+    case = replace(CASES[name], points=0)
     cameras = case.make()[2]
-    _, counts, _, views, *rest = empty_views(case)
+    _, counts, _, views, *rest = arguments(case)
     texture = texel_centers(512, 1024).permute(2, 0, 1).contiguous()
     found = fill_environment(torch.zeros(*counts.shape, 3), counts, texture, views, *rest)
     for view in range(len(cameras)):

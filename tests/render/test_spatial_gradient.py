@@ -17,6 +17,7 @@ from unrender.datasets.synthetic.viewpoints import walk
 from unrender.errors import SettingsError
 from unrender.geometry.transforms import look_at
 from unrender.initialize.densify import neighbourhood_radius
+from unrender.kernels.rasterize_points import moving as points_moving
 from unrender.render.rasterize import points as raster
 from unrender.render.rasterize.points import rasterize
 from unrender.render.settings import PointRasterSettings
@@ -88,8 +89,8 @@ def power(layers, exponent):
 
 
 def test_without_a_spatial_leaf_nothing_is_paid(cloud, monkeypatch):
-    """Nobody projects twice."""
-    monkeypatch.setattr(raster, "_movers", None)
+    """Nobody asks what moves."""
+    monkeypatch.setattr(raster, "let_points_move", None)
     learned = replace(cloud, descriptors=cloud.descriptors.clone().requires_grad_())
     power(features(learned, camera(), PointRasterSettings(layers=3, ghosts=0.25)), 2).backward()
     assert float(learned.descriptors.grad.abs().sum()) > 0
@@ -150,7 +151,8 @@ def test_the_chain_through_every_lens_equals_a_complex_step(cloud, model, monkey
         given.append(torch.randn(positions.shape, generator=chance, dtype=torch.float64))
         return image + (given[-1] * positions).sum().to(image)
 
-    monkeypatch.setattr(raster, "let_move", with_known_derivative)
+    monkeypatch.setattr(points_moving, "let_move", with_known_derivative)
+    monkeypatch.setenv("UNRENDER_KERNELS", "reference")
     few = {name: getattr(cloud, name)[:12] for name in ("position", "normal", "radius", "threshold", "descriptors")}
     scene = replace(cloud, **{**few, "position": few["position"].clone().requires_grad_()})
     plain = camera(model)
@@ -178,7 +180,9 @@ def position_gradient(scene, settings):
     return gradient
 
 
-def test_ghosts_and_rendered_points_make_both(cloud):
+@pytest.mark.parametrize("kernels", ["native", "reference"])
+def test_ghosts_and_rendered_points_make_both(cloud, kernels, monkeypatch):
+    monkeypatch.setenv("UNRENDER_KERNELS", kernels)
     settings = PointRasterSettings(layers=3, ghosts=0.25)
     ghosts, rendered, both = (
         position_gradient(cloud, replace(settings, spatial=name)) for name in ("ghosts", "rendered", "both")
@@ -188,7 +192,9 @@ def test_ghosts_and_rendered_points_make_both(cloud):
     assert torch.equal(ghosts + rendered, both)
 
 
-def test_points_that_face_away_get_nothing(cloud):
+@pytest.mark.parametrize("kernels", ["native", "reference"])
+def test_points_that_face_away_get_nothing(cloud, kernels, monkeypatch):
+    monkeypatch.setenv("UNRENDER_KERNELS", kernels)
     facing = torch.tensor([0.0, 0.0, 1.0]).expand(len(cloud), 3)
     assert not bool(position_gradient(replace(cloud, normal=facing), RENDERED).any())
 

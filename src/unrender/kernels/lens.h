@@ -67,26 +67,31 @@ struct Slopes {
   double x, y;
 };
 
-// Where the radius r with r g(r^2) = the distorted radius is looked for, and the best guess so far.
+// Where the radius r with r g(r^2) = the distorted radius is looked for, the best guess so far, and how far the last step
+// went.
 struct Bracket {
-  double low, high, radius;
+  double low, high, radius, move;
 };
 
 // Without a largest slope g is at least 4/9, which bounds the radius.
 UNRENDER_HD Bracket start_radius(const Distortion& lens, double distorted) {
   const double most = 2.25 * distorted, rim = sqrt(lens.valid);
-  if (!(lens.valid <= 1e300)) return {0.0, most, distorted};
+  if (!(lens.valid <= 1e300)) return {0.0, most, distorted, most};
   const double reach = rim * (1.0 + lens.valid * (lens.k1 + lens.k2 * lens.valid));
-  return {0.0, rim, distorted >= reach || distorted > rim ? rim : distorted};
+  return {0.0, rim, distorted >= reach || distorted > rim ? rim : distorted, rim};
 }
 
-// One step of Newton's method, or of bisection where that would leave the bracket. No branches: loops vectorise.
+// One step of Newton's method, or of bisection where that would leave the bracket or does not get shorter (around a bend
+// it may go to and fro for ever). No branches: loops vectorise.
 UNRENDER_HD Bracket step_radius(const Distortion& lens, double distorted, const Bracket& last) {
   const double r = last.radius, s = r * r;
   const double excess = r * (1.0 + s * (lens.k1 + lens.k2 * s)) - distorted;
   const double low = excess < 0 ? r : last.low, high = excess < 0 ? last.high : r;
   const double newton = r - excess / (1.0 + s * (3.0 * lens.k1 + 5.0 * lens.k2 * s));
-  return {low, high, bool(int(newton >= low) & int(newton <= high)) ? newton : 0.5 * (low + high)};
+  const double step = fabs(newton - r);
+  const int shorter = int(step <= 0.75 * last.move) | int(step <= 1e-6 * r);  // or as short as rounding makes it
+  const double next = bool(int(newton >= low) & int(newton <= high) & shorter) ? newton : 0.5 * (low + high);
+  return {low, high, next, fabs(next - r)};
 }
 
 // One step of Newton's method in the plane, for the tangential terms; kept within the largest slope.

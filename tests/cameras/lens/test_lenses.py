@@ -85,6 +85,14 @@ def test_project_inverts_unproject_to_the_rim():
     assert (lens.project(lens.unproject(pixels))[0] - pixels).abs().max() < 1e-9
 
 
+def test_unproject_ends_where_newton_s_method_goes_to_and_fro():
+    """Around the bend of this lens two radii send Newton's method from one to the other, inside any bracket."""
+    lens = make_lens("RADIAL", WIDTH, HEIGHT, [1, 0, 0, 0.37316058753484854, -0.13259421877545063])
+    slopes = torch.linspace(1.186, 1.188, 2001, dtype=torch.float64)
+    points = torch.stack([slopes, torch.zeros_like(slopes), torch.ones_like(slopes)], dim=1)
+    torch.testing.assert_close(lens.unproject(lens.project(points)[0]), points, atol=1e-12, rtol=0)
+
+
 def test_pixels_beyond_the_rim_get_the_rim():
     lens = make_lens("SIMPLE_RADIAL", WIDTH, HEIGHT, [500, 320, 240, -0.4])
     far = lens.unproject(torch.tensor([[2000.0, 240.0], [320.0, -9000.0]], dtype=torch.float64))

@@ -100,13 +100,15 @@ class Brown(Perspective):
         return x, y
 
     def _undistort_radius(self, distorted: torch.Tensor) -> torch.Tensor:
-        """The r in [0, valid radius] with r g(r^2) = ``distorted``: Newton, with bisection where it leaves the bracket.
+        """The r in [0, valid radius] with r g(r^2) = ``distorted``: Newton, with bisection where it leaves the bracket
+        or its steps do not get shorter (around a bend it may go to and fro for ever).
 
         Where the valid radius is infinite, g >= 4/9 (its least value while 1 + 3 k1 s + 5 k2 s^2 has no root), which
         bounds r.
         """
         k1, k2, _, _ = self.coefficients
         low, high = torch.zeros_like(distorted), 2.25 * distorted
+        move = torch.full_like(distorted, torch.inf)
         radius = distorted
         if not math.isinf(rim := self.valid_radius):
             reach = rim * (1 + rim**2 * (k1 + k2 * rim**2))
@@ -117,7 +119,10 @@ class Brown(Perspective):
             excess = radius * (1 + s * (k1 + k2 * s)) - distorted
             low, high = torch.where(excess < 0, radius, low), torch.where(excess < 0, high, radius)
             newton = radius - excess / (1 + s * (3 * k1 + 5 * k2 * s))
-            last, radius = radius, torch.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
+            longest = torch.maximum(0.75 * move, _SHORT * radius)
+            follow = (newton >= low) & (newton <= high) & ((newton - radius).abs() <= longest)
+            last, radius = radius, torch.where(follow, newton, 0.5 * (low + high))
+            move = (radius - last).abs()
             if torch.allclose(last, radius, rtol=4 * torch.finfo(radius.dtype).eps, atol=0):
                 break
         return radius
@@ -126,6 +131,7 @@ class Brown(Perspective):
 _RADIUS_STEPS = 40
 _PLANE_STEPS = 12
 _SINGULAR = 1e-9
+_SHORT = 1e-6  # steps of Newton's method that need not get shorter: rounding decides how long the last ones are
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,11 +31,11 @@ FIELDS = {
 """What a row holds, in order: see ``View`` in maths.h and ``Lens`` in lens.h."""
 
 
-@torch.no_grad()
 def pack_views(cameras: Cameras, origin: torch.Tensor) -> torch.Tensor:
     """One row per view, [V, 26] float64 on the CPU, for points relative to ``origin`` [3] float64 (world).
 
-    No gradients. Raises CaptureError when a lens is not of the perspective family.
+    Differentiable in poses, lens parameters and the pixel affine, but for the eye, the scale and the valid slope, which
+    cull and discard. Raises CaptureError when a lens is not of the perspective family.
     """
     cameras, origin = _on_processor(cameras), origin.cpu()
     rows = [_row(cameras, view, origin) for view in range(len(cameras))]
@@ -47,7 +47,7 @@ def _on_processor(cameras: Cameras) -> Cameras:
     if cameras.camera_from_world.device.type == "cpu":
         return cameras
     names = ("camera_from_world", "camera_index", "pixel_scale", "pixel_offset")
-    fetched = {name: getattr(cameras, name).detach().cpu() for name in names}
+    fetched = {name: getattr(cameras, name).cpu() for name in names}
     used = {int(index) for index in fetched["camera_index"]}
     lenses = tuple(lens.to("cpu") if number in used else lens for number, lens in enumerate(cameras.lenses))
     return replace(cameras, lenses=lenses, **fetched)
@@ -60,10 +60,10 @@ def _row(cameras: Cameras, view: int, origin: torch.Tensor) -> torch.Tensor:
     parts = {
         "rotation": rotation.flatten(),
         "translation": translation,
-        "eye": -rotation.T @ translation,
+        "eye": (-rotation.T @ translation).detach(),
         "focal": scale * focal.to(scale),
         "center": scale * center.to(scale) + offset,
-        "scale": scale.max() * focal.to(scale),  # lengths are measured with the larger scale
+        "scale": (scale.max() * focal.to(scale)).detach(),  # lengths are measured with the larger scale
         "distortion": distortion.to(scale),
         "valid": torch.tensor([valid], dtype=torch.float64, device=scale.device),
     }
@@ -74,7 +74,7 @@ def _lens(lens: Lens) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
     """Focal lengths and centre [2] of the photo, k1 k2 p1 p2 [4], and the largest squared slope in the image."""
     if not isinstance(lens, Perspective):
         raise CaptureError("the point rasteriser has no such lens", expected="a perspective lens", got=lens.model)
-    fx, fy, cx, cy = lens.intrinsics
     distortion = lens.coefficients if isinstance(lens, Brown) else (0.0, 0.0, 0.0, 0.0)
-    numbers = torch.tensor([float(number) for number in (fx, fy, cx, cy, *distortion)], dtype=torch.float64)
-    return numbers[:2], numbers[2:4], numbers[4:], lens.valid_radius**2
+    numbers = (torch.as_tensor(number, dtype=torch.float64) for number in (*lens.intrinsics, *distortion))
+    packed = torch.stack([number.to(lens.params.device) for number in numbers])
+    return packed[:2], packed[2:4], packed[4:], lens.valid_radius**2

@@ -22,7 +22,11 @@ struct Batch {
   std::uint32_t pixel[kRoom];     // of the pyramid
   std::int32_t top[kRoom], left[kRoom];
   float across[kRoom], down[kRoom];
-  double u[kRoom], v[kRoom];  // places in the image [fine pixels], then on the plane
+};
+
+// What leads to them: places in the image [fine pixels], then on the plane, then slopes.
+struct Rays {
+  double u[kRoom], v[kRoom];
 };
 
 // Rows of one layer of one view: a task.
@@ -54,13 +58,12 @@ bool any_empty(const std::int32_t* hits, int number) {
   return found;
 }
 
-// Newton's method for all pixels of a batch at once, until the slowest has settled.
-void undistort(const Distortion& lens, Batch& batch) {
-  const int size = batch.size;
+// Newton's method for all rays of a batch at once, until the slowest has settled.
+void undistort(const Distortion& lens, int size, Rays& rays) {
   double distorted[kRoom];
   Bracket bracket[kRoom];
   for (int i = 0; i < size; ++i) {
-    distorted[i] = std::sqrt(batch.u[i] * batch.u[i] + batch.v[i] * batch.v[i]);
+    distorted[i] = std::sqrt(rays.u[i] * rays.u[i] + rays.v[i] * rays.v[i]);
     bracket[i] = start_radius(lens, distorted[i]);
   }
   bool moving = true;
@@ -76,32 +79,32 @@ void undistort(const Distortion& lens, Batch& batch) {
   double x[kRoom], y[kRoom];
   for (int i = 0; i < size; ++i) {
     const double scale = bracket[i].radius / std::max(distorted[i], 1e-300);
-    x[i] = batch.u[i] * scale, y[i] = batch.v[i] * scale;
+    x[i] = rays.u[i] * scale, y[i] = rays.v[i] * scale;
   }
   moving = lens.p1 != 0 || lens.p2 != 0;
   for (int step = 0; moving && step < kSlopeSteps; ++step) {
     int far = 0;
     for (int i = 0; i < size; ++i) {
-      const Slopes next = step_slopes(lens, batch.u[i], batch.v[i], {x[i], y[i]});
+      const Slopes next = step_slopes(lens, rays.u[i], rays.v[i], {x[i], y[i]});
       far |= !(std::fabs(next.x - x[i]) + std::fabs(next.y - y[i]) <= kSettled);
       x[i] = next.x, y[i] = next.y;
     }
     moving = far;
   }
-  std::copy(x, x + size, batch.u), std::copy(y, y + size, batch.v);
+  std::copy(x, x + size, rays.u), std::copy(y, y + size, rays.v);
 }
 
-void find_places(const Gaze& gaze, const Map& map, Batch& batch) {
+void find_places(const Gaze& gaze, const Map& map, Rays& rays, Batch& batch) {
   const int size = batch.size;
   for (int i = 0; i < size; ++i) {
-    batch.u[i] = (batch.u[i] - gaze.cx) / gaze.fx;
-    batch.v[i] = (batch.v[i] - gaze.cy) / gaze.fy;
+    rays.u[i] = (rays.u[i] - gaze.cx) / gaze.fx;
+    rays.v[i] = (rays.v[i] - gaze.cy) / gaze.fy;
   }
   const Distortion& lens = gaze.distortion;
-  if (lens.k1 != 0 || lens.k2 != 0 || lens.p1 != 0 || lens.p2 != 0) undistort(lens, batch);
+  if (lens.k1 != 0 || lens.k2 != 0 || lens.p1 != 0 || lens.p2 != 0) undistort(lens, size, rays);
   int highest = map.height, lowest = 0;
   for (int i = 0; i < size; ++i) {
-    const Place place = find_place(gaze, {batch.u[i], batch.v[i]}, map.height, map.width);
+    const Place place = find_place(gaze, {rays.u[i], rays.v[i]}, map.height, map.width);
     batch.top[i] = place.top, batch.left[i] = place.left;
     batch.across[i] = place.across, batch.down[i] = place.down;
     highest = std::min(highest, place.top), lowest = std::max(lowest, place.top);
@@ -114,6 +117,7 @@ template <class Take>
 void for_batches(const Run& run, const Gaze& gaze, const Map& map, const std::int32_t* hits, Batch* batch,
                  const Take& take) {
   const double cell = double(1 << run.level);
+  Rays rays;
   batch->size = 0;
   for (int row = 0; row < run.rows; ++row) {
     const std::size_t begin = run.first + std::size_t(row) * run.width;
@@ -124,18 +128,18 @@ void for_batches(const Run& run, const Gaze& gaze, const Map& map, const std::in
       int size = batch->size;
       for (int i = 0; i < number; ++i) {
         batch->pixel[size] = std::uint32_t(begin + x + i);
-        batch->u[size] = (x + i + 0.5) * cell, batch->v[size] = (run.row + row + 0.5) * cell;
+        rays.u[size] = (x + i + 0.5) * cell, rays.v[size] = (run.row + row + 0.5) * cell;
         size += in_row[i] == 0;
       }
       batch->size = size;
       if (size < kStretch) continue;
-      find_places(gaze, map, *batch);
+      find_places(gaze, map, rays, *batch);
       batch = take(*batch);
       batch->size = 0;
     }
   }
   if (batch->size == 0) return;
-  find_places(gaze, map, *batch);
+  find_places(gaze, map, rays, *batch);
   take(*batch);
 }
 

@@ -95,7 +95,7 @@ def _(gradient: torch.Tensor, _counts: Any, _views: Any, map_height: int, map_wi
     return gradient.new_empty(gradient.shape[2], map_height, map_width)
 
 
-def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001
     _, counts, texture, views, *numbers = inputs
     ctx.save_for_backward(counts, views)
     ctx.numbers = (*texture.shape[1:], *numbers)

@@ -10,10 +10,9 @@ import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.errors import SettingsError
+from unrender.kernels.rasterize_points.moving import Motion, let_points_move
 from unrender.kernels.rasterize_points.op import Geometry, Rules, rasterize_points
-from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.reference import layer_sizes
-from unrender.kernels.rasterize_points.spatial import Movers, Shown, layers_drawn, let_move, near_image
 from unrender.kernels.rasterize_points.views import pack_views
 from unrender.kernels.sample_environment.op import fill_environment
 from unrender.render.frame import Frame
@@ -48,17 +47,12 @@ def rasterize(
     geometry = Geometry(scene.position.detach(), scene.normal, scene.radius, scene.threshold)
     views, seed = pack_views(cameras, scene.origin), _ghost_seed(settings, generator)
     rules = Rules(*cameras.size, settings.layers, settings.alpha, settings.gamma, settings.ghosts)
-    seen = rasterize_points(geometry, descriptors, views, rules, seed)
-    filled = fill_environment(seen.features, seen.counts, environment, views.detach(), cameras.size, settings.layers)
-    features = []
-    for view, (image, count, depth) in enumerate(zip(filled, seen.counts, seen.depths, strict=True)):
-        if _can_move(scene, cameras, view, settings):
-            movers, positions = _movers(scene, descriptors, cameras, view, views[view], settings, seed)
-            rule = (cameras.size, settings.layers, settings.alpha, settings.moves)
-            image = let_move(image, positions, movers, Shown(count, depth), *rule)
-        features.append(image)
+    seen = rasterize_points(geometry, descriptors, views.detach(), rules, seed)
+    image = fill_environment(seen.features, seen.counts, environment, views.detach(), cameras.size, settings.layers)
+    if (motion := _motion(scene, views, settings)) is not None:
+        image = let_points_move(image, scene.position, views, geometry, descriptors, seen, rules, seed, motion)
     return Frame(
-        features=_split(torch.stack(features).transpose(1, 2), sizes),
+        features=_split(image.transpose(1, 2), sizes),
         hits=_split(seen.counts[:, None], sizes),
         depth=_split(seen.depths[:, None], sizes),
     )
@@ -69,53 +63,18 @@ def _ghost_seed(settings: PointRasterSettings, generator: torch.Generator | None
     return torch.randint(2**63 - 1, (), generator=generator) if settings.ghosts > 0 else None
 
 
-def _can_move(scene: PointScene, cameras: Cameras, view: int, settings: PointRasterSettings) -> bool:
-    """Whether anything that moves points in this view requires a gradient."""
-    if settings.spatial == "none" or not torch.is_grad_enabled():
-        return False
-    lens, scale, offset = cameras.lens(view).params, cameras.pixel_scale, cameras.pixel_offset
-    moving = any(tensor.requires_grad for tensor in (scene.position, cameras.camera_from_world, lens, scale, offset))
-    if moving and settings.spatial == "ghosts" and settings.ghosts == 0:
+def _motion(scene: PointScene, views: torch.Tensor, settings: PointRasterSettings) -> Motion | None:
+    """How points move, where anything that moves them requires a gradient."""
+    moving = torch.is_grad_enabled() and (scene.position.requires_grad or views.requires_grad)
+    if settings.spatial == "none" or not moving:
+        return None
+    if settings.spatial == "ghosts" and settings.ghosts == 0:
         raise SettingsError(
             "positions, poses or lenses require a gradient, which comes from ghosts, and there are none",
             expected="ghosts > 0",
             do='set ghosts, or spatial to "rendered", or to "none" if none of them is to be fitted',
         )
-    return moving
-
-
-def _movers(
-    scene: PointScene,
-    descriptors: torch.Tensor,
-    cameras: Cameras,
-    view: int,
-    row: torch.Tensor,
-    settings: PointRasterSettings,
-    seed: torch.Tensor | None,
-) -> tuple[Movers, torch.Tensor]:
-    """The points whose moves count in a view, and their pixels [K, 2] float64, differentiable by whatever moves points.
-
-    They are projected a second time, in float64 and with a graph. It is the projection that every lens has already, so
-    lens parameters, which have no Jacobian of their own, and the pixel affine come with it; and it is of those points
-    only that can change the image. ``row``: of ``pack_views``.
-    """
-    with torch.no_grad():
-        seen = project(scene.position, scene.normal, scene.radius, scene.threshold, row)
-        ghost = torch.zeros_like(seen.keep)
-        if seed is not None:
-            ghost = ghosts(int(seed), view, torch.arange(len(scene), device=ghost.device), settings.ghosts)
-        chosen = {"ghosts": seen.keep & ghost, "rendered": seen.keep & ~ghost, "both": seen.keep}[settings.spatial]
-        moving = torch.nonzero(chosen & near_image(seen.pixels, cameras.size, settings.layers))[:, 0]
-    exact = cameras.project(view, scene.position.index_select(0, moving).double(), scene.origin)
-    reach = seen.reach[moving]  # beta is in it
-    movers = Movers(
-        pixels=seen.pixels[moving],
-        depth=seen.depth[moving],
-        drawn=layers_drawn(reach, torch.zeros_like(reach), settings.layers, settings.gamma),
-        relief=settings.slope / (exact.depth * exact.magnification).detach(),
-        descriptors=descriptors.detach()[moving],
-    )
-    return movers, exact.pixels
+    return Motion(settings.spatial, settings.moves, settings.slope)
 
 
 def _split(flat: torch.Tensor, sizes: list[tuple[int, int]]) -> tuple[torch.Tensor, ...]:
