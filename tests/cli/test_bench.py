@@ -77,7 +77,6 @@ def test_json_with_a_file_writes_it_and_prints_the_table(unrender, measured, tmp
         (("rows.json",), "say --json rows.json"),
         (("--json", "no/such/folder/rows.json"), "not a file in a folder that is there"),
         (("--backends", "nonsense"), "no such backend"),
-        (("--half", "--backends", "native"), "leave it out"),
         (("--points", "2e9", "--backends", "reference"), "GiB, which are free"),
     ],
 )

@@ -6,6 +6,8 @@ depends on the direction of the ray through its centre alone.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from unrender.cameras.camera import pixel_centers
@@ -26,26 +28,31 @@ def fill_environment(
     layers: int,
 ) -> torch.Tensor:
     """See ``op.fill_environment``; any floating type."""
-    centers = torch.cat(
-        [(pixel_centers(*extent) * 2**level).reshape(-1, 2) for level, extent in enumerate(layer_sizes(*size, layers))]
-    )
+    centers = _centers(size, layers, counts.device)
     view, pixel = torch.nonzero(counts == 0, as_tuple=True)
-    directions = torch.zeros(len(view), 3, dtype=torch.float64, device=views.device)
+    directions = torch.zeros(len(view), 3, dtype=torch.float64, device=counts.device)
     for number, row in enumerate(views.detach()):
         mine = view == number
-        directions[mine] = ray_directions(row, centers.to(row)[pixel[mine]])
+        directions[mine] = ray_directions(row, centers[pixel[mine]].to(row.dtype))
     samples = sample_environment(texture, directions)
     filled = features.flatten(0, 1).index_add(0, view * counts.shape[1] + pixel, samples)
     return filled.reshape(features.shape)
 
 
+@lru_cache(maxsize=4)
+def _centers(size: tuple[int, int], layers: int, device: torch.device) -> torch.Tensor:
+    """Centres [P, 2] of the pixels of a pyramid (fine pixels)."""
+    sizes = enumerate(layer_sizes(*size, layers))
+    return torch.cat([(pixel_centers(*extent) * 2**level).reshape(-1, 2) for level, extent in sizes]).to(device)
+
+
 def ray_directions(view: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     """World directions [K, 3], of any length, through places ``pixels`` [K, 2] (fine pixels) of a view, a row [26] of
-    ``pack_views``.
+    ``pack_views``, which may stay on the CPU: it is a few numbers.
     """
     row = dict(zip(FIELDS, view.split(list(FIELDS.values())), strict=True))
     lens = OpenCV(1, 1, torch.cat([row["focal"], row["center"], row["distortion"]]))  # all lenses are this one here
-    return lens.unproject(pixels) @ row["rotation"].reshape(3, 3)
+    return lens.unproject(pixels) @ row["rotation"].reshape(3, 3).to(pixels)
 
 
 def sample_environment(texture: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
