@@ -35,6 +35,7 @@ template <class Texture>
 Map make_map(const Texture& texture) {
   const Map map{int(texture.shape(0)), int(texture.shape(1)), int(texture.shape(2))};
   expect(map.height > 0 && map.width > 0, "an environment map must have texels");
+  expect(map.texels() < 2147483647U, "too many texels");
   return map;
 }
 

@@ -153,17 +153,26 @@ Corners corners(const Map& map, int top, int left) {
   return {upper + left, upper + right, lower + left, lower + right};
 }
 
+// Channel by channel, so that one loop over pixels gathers what neighbours share.
 void add_samples(const Batch& batch, const Map& map, const float* texture, float* features) {
-  for (int i = 0; i < batch.size; ++i) {
-    const Corners at = corners(map, batch.top[i], batch.left[i]);
-    const float across = batch.across[i], down = batch.down[i];
-    float* into = features + std::size_t(batch.pixel[i]) * map.channels;
-    const float* plane = texture;
-    for (int channel = 0; channel < map.channels; ++channel, plane += map.texels()) {
-      const float upper = plane[at.upper_left] + across * (plane[at.upper_right] - plane[at.upper_left]);
-      const float lower = plane[at.lower_left] + across * (plane[at.lower_right] - plane[at.lower_left]);
-      into[channel] += upper + down * (lower - upper);
+  std::int32_t upper_left[kRoom], upper_right[kRoom], lower_left[kRoom], lower_right[kRoom];
+  const int size = batch.size;
+  for (int i = 0; i < size; ++i) {
+    const int top = batch.top[i], left = batch.left[i], bottom = std::min(top + 1, map.height - 1);
+    const int right = left + 1 == map.width ? 0 : left + 1;
+    upper_left[i] = top * map.width + left, upper_right[i] = top * map.width + right;
+    lower_left[i] = bottom * map.width + left, lower_right[i] = bottom * map.width + right;
+  }
+  for (int channel = 0; channel < map.channels; ++channel) {
+    const float* plane = texture + channel * map.texels();
+    float sample[kRoom];
+    for (int i = 0; i < size; ++i) {
+      const float upper = plane[upper_left[i]] + batch.across[i] * (plane[upper_right[i]] - plane[upper_left[i]]);
+      const float lower = plane[lower_left[i]] + batch.across[i] * (plane[lower_right[i]] - plane[lower_left[i]]);
+      sample[i] = upper + batch.down[i] * (lower - upper);
     }
+    float* into = features + channel;
+    for (int i = 0; i < size; ++i) into[std::size_t(batch.pixel[i]) * map.channels] += sample[i];
   }
 }
 
@@ -201,19 +210,26 @@ void pull(const Batch& batch, const Map& map, Band band, const float* gradient, 
   }
 }
 
-// As many bands of equal height as keep the threads busy, over the rows that are touched at all.
+// Twice as many bands as threads, with about as many pixels each. Where they end does not matter for the result.
 std::vector<Band> make_bands(const std::vector<List>& lists, std::size_t runs, int height, int threads) {
-  int highest = height, lowest = -1;
+  std::vector<std::size_t> pixels(height + 1);  // by the first row that their batch touches
+  std::size_t total = 0;
+  int end = 0;
   for (std::size_t run = 0; run < runs; ++run)
     for (std::size_t i = 0; i < lists[run].used; ++i) {
-      highest = std::min(highest, lists[run].batches[i].highest);
-      lowest = std::max(lowest, lists[run].batches[i].lowest);
+      const Batch& batch = lists[run].batches[i];
+      pixels[batch.highest] += batch.size, total += batch.size;
+      end = std::max(end, batch.lowest + 1);
     }
-  const int rows = lowest + 1 - highest, number = threads == 1 ? 1 : std::min(rows, 4 * threads);
+  const std::size_t share = threads == 1 ? total : (total + 2 * threads - 1) / (2 * threads);
   std::vector<Band> bands;
-  for (int band = 0; band < number; ++band)
-    bands.push_back({highest + int(std::int64_t(rows) * band / number),
-                     highest + int(std::int64_t(rows) * (band + 1) / number)});
+  std::size_t sum = 0;
+  for (int row = 0, begin = 0; row < end; ++row) {
+    sum += pixels[row];
+    if (sum < share && row + 1 < end) continue;
+    bands.push_back({begin, row + 1});
+    begin = row + 1, sum = 0;
+  }
   return bands;
 }
 
