@@ -54,7 +54,7 @@ def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Host
         flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w"]
         options = [f"-D{name}={value}" for name, value in defines]
         subprocess.run([COMPILER, *flags, *options, "all.cpp", "-o", "all.so"], cwd=folder, check=True)
-        barriers = {name for name in names if name in ("largest", "blend")}
+        barriers = {name for name in names if name in ("largest", "blend", "move")}
         return HostKernels(CDLL(str(folder / "all.so")), barriers)
 
     return build

@@ -13,6 +13,7 @@
 // 8 bfloat16. N: points of the
 // scene, M: those that are sorted, P: pixels of all layers, V: views.
 #include "footprint.h"
+#include "spatial.h"
 
 #define UNRENDER_D __device__ inline
 
@@ -148,13 +149,14 @@ UNRENDER_D float power_of_two(int exponent) { return __int_as_float((exponent + 
 
 using namespace unrender;
 
-// Which blocks may be seen in view blockIdx.y. Their order is left to chance.
+// Which blocks may be seen in view blockIdx.y, with a `rim` of pixels around it. Their order is left to chance.
 extern "C" __global__ void cull(const Block* blocks, unsigned count, unsigned points, const View* views, int height,
-                                int width, float gamma, Task* tasks, unsigned* made) {
+                                int width, int rim, float gamma, Task* tasks, unsigned* made) {
   const unsigned block = blockIdx.x * blockDim.x + threadIdx.x, view = blockIdx.y;
   if (block >= count) return;
   const unsigned left = points - block * kBlock;
-  const Window window{views[view], height, width, 64, gamma};
+  Window window{views[view], height + 2 * rim, width + 2 * rim, 64, gamma};
+  window.view.lens.cx += float(rim), window.view.lens.cy += float(rim);
   const Footprint seen = footprint(blocks[block], left < kBlock ? left : kBlock, window);
   if (seen.count == 0) return;
   const unsigned at = atomicAdd(made + view, 1U);
@@ -313,6 +315,155 @@ extern "C" __global__ void __launch_bounds__(kBlock, 4)
         if (layers >> level & 1)
           for (unsigned i = 0; i < kTogether; ++i) sum.value[i] += felt[level].value[i];
       *to = sum;
+    }
+  }
+}
+
+// The derivative by all that moves points: spatial_cpu.cpp says the same for the CPU.
+
+namespace unrender {
+
+enum class Carriers : int { ghosts, rendered, both };
+
+struct Spatial {
+  const float* __restrict__ image;     // [P, D] of the view, the environment in it
+  const float* __restrict__ gradient;  // [P, D]
+  const int* __restrict__ count;       // [P]
+  const float* __restrict__ depth;     // [P]
+  Carriers carriers;
+  Moves moves;
+  float slope, fuzzy, alpha;
+};
+
+// A point that may move: its pixel, which may lie outside the image.
+struct Mover {
+  int column, row, layers;
+  float depth, relief;
+  const float* descriptors;
+};
+
+UNRENDER_D bool is_in_image(const Call& call, int column, int row) {
+  return column >= 0 && column < call.width && row >= 0 && row < call.height;
+}
+
+UNRENDER_D Arrival arrive(const Spatial& tensors, const Mover& mover, int level, bool at_home, unsigned home,
+                          unsigned there) {
+  const Stand found{tensors.depth[there], tensors.count[there]};
+  if (tensors.moves == Moves::replace) return {1.0f, false};
+  if (tensors.moves == Moves::alone) return {arrival_share(mover.depth, found, tensors.fuzzy), false};
+  if (!at_home) return {0.0f, false};
+  const float band = 1.0f + (tensors.alpha + float(1 << level) * mover.relief);
+  return arrive_together(mover.depth, {tensors.depth[home], tensors.count[home]}, found, tensors.fuzzy, band);
+}
+
+// d loss / d (u, v), per fine pixel: Eq. 9 to 11, over all layers that draw the point.
+UNRENDER_D void pixel_gradient(const Call& call, const Spatial& tensors, const Mover& mover, double& by_u,
+                               double& by_v) {
+  by_u = by_v = 0;
+  const bool at_home = is_in_image(call, mover.column, mover.row);
+  unsigned first = 0;
+  for (int level = 0; level < mover.layers; ++level) {
+    const unsigned width = (unsigned(call.width - 1) >> level) + 1, height = (unsigned(call.height - 1) >> level) + 1;
+    const auto pixel = [&](int column, int row) { return first + unsigned(row >> level) * width + (column >> level); };
+    const unsigned home = at_home ? pixel(mover.column, mover.row) : 0;
+    for (int way = 0; way < 4; ++way) {  // left, right, up, down
+      const int sign = way & 1 ? 1 : -1, step = sign * (1 << level);
+      const int column = mover.column + (way < 2 ? step : 0), row = mover.row + (way < 2 ? 0 : step);
+      if (!is_in_image(call, column, row)) continue;
+      const unsigned there = pixel(column, row);
+      const Arrival arrival = arrive(tensors, mover, level, at_home, home, there);
+      if (arrival.share == 0) continue;
+      double change = 0;
+      for (unsigned channel = 0; channel < kChannels; ++channel) {
+        float felt = tensors.gradient[size_t(there) * kChannels + channel];
+        if (arrival.uncovers) felt += tensors.gradient[size_t(home) * kChannels + channel];
+        change += double((mover.descriptors[channel] - tensors.image[size_t(there) * kChannels + channel]) * felt);
+      }
+      (way < 2 ? by_u : by_v) += 0.5 * sign / double(1 << level) * arrival.share * change;
+    }
+    first += width * height;
+  }
+}
+
+// The task's point of this thread, no layers where it does not carry.
+UNRENDER_D Mover mover_of(const Call& call, const View& view, unsigned ghost_key, const Task& task,
+                          const Spatial& tensors, const float* descriptors, unsigned& index, float* place) {
+  Mover mover{0, 0, 0, 0, 0, nullptr};
+  if (threadIdx.x >= task.count) return mover;
+  const size_t step = call.number;
+  const float* point = call.points + size_t(task.block) * kBlock + threadIdx.x;
+  for (int axis = 0; axis < 3; ++axis) place[axis] = point[axis * step];
+  float nx = 0, ny = 0, nz = 0;
+  if (task.look_at_normals) nx = point[3 * step], ny = point[4 * step], nz = point[5 * step];
+  const float reach = point[6 * step];
+  index = call.index[point - call.points];
+  const Seen seen = see(view, place[0], place[1], place[2]);
+  const float margin = float(1 << (kLayers - 1));
+  const bool near = seen.u >= -margin && seen.u < float(call.width) + margin && seen.v >= -margin &&
+                    seen.v < float(call.height) + margin;
+  const bool ghost = is_ghost(ghost_key, index, call.ghosts);
+  const bool carries = ghost ? tensors.carriers != Carriers::rendered : tensors.carriers != Carriers::ghosts;
+  if (!(carries && near && is_inside(view, seen) && is_facing(view, place[0], place[1], place[2], nx, ny, nz)))
+    return mover;
+  const float scale = magnification(view.lens, seen.x, seen.y, seen.inverse_depth);
+  int layers = kLayers;
+  if (call.gamma > 0)
+    for (layers = 0; layers < kLayers && is_drawn(call.gamma * (scale * reach), layers);) ++layers;
+  return {int(floorf(seen.u)), int(floorf(seen.v)),
+          layers,              seen.depth,
+          tensors.slope / (seen.depth * scale), descriptors + size_t(index) * kChannels};
+}
+
+// The numbers of a row of `rows` that points pull at, in the order of `Pull`.
+constexpr unsigned kPulled = 20;
+constexpr unsigned kGroups = 8;
+UNRENDER_D unsigned place_in_row(unsigned number) {
+  return number < 12 ? number : number < 16 ? number + 3 : number + 5;  // after the eye, after the scale
+}
+
+}  // namespace unrender
+
+// position [N, 3]: adds what one view gives. rows [blocks, kViewFloats], zeros: what each block adds to the view's row, so
+// that the sum over blocks has one order. Null where nobody asks.
+extern "C" __global__ void __launch_bounds__(kBlock)
+    move(UNRENDER_CALL, const float* __restrict__ image, const float* __restrict__ gradient,
+         const int* __restrict__ count, const float* __restrict__ depth, const float* __restrict__ descriptors,
+         int carriers, int moves, float slope, float fuzzy, float alpha, unsigned number_of_view, float* position,
+         double* rows) {
+  const Call call UNRENDER_THE_CALL;
+  const Spatial tensors{image, gradient, count, depth, Carriers(carriers), Moves(moves), slope, fuzzy, alpha};
+  const View view = views[number_of_view];
+  const unsigned key = ghost_key(*seed, number_of_view);
+  __shared__ double pulls[kPulled * kBlock], groups[kPulled * kGroups];
+  for (unsigned at = blockIdx.x; at < made[number_of_view]; at += gridDim.x) {
+    const Task task = tasks[size_t(number_of_view) * blocks + at];
+    unsigned index_here = 0;
+    float place[3] = {0, 0, 0};
+    const Mover mover = mover_of(call, view, key, task, tensors, descriptors, index_here, place);
+    Pull pull{};
+    double by_u = 0, by_v = 0;
+    if (mover.layers > 0) pixel_gradient(call, tensors, mover, by_u, by_v);
+    if (by_u != 0 || by_v != 0) {
+      pull = pull_back(view, place[0], place[1], place[2], by_u, by_v);
+      for (int axis = 0; position && axis < 3; ++axis)
+        position[3 * size_t(index_here) + axis] += float(pull.position[axis]);
+    }
+    if (!rows) continue;
+    __syncthreads();
+    const double* numbers = reinterpret_cast<const double*>(&pull) + 3;  // all but the position
+    for (unsigned number = 0; number < kPulled; ++number) pulls[number * kBlock + threadIdx.x] = numbers[number];
+    __syncthreads();
+    if (threadIdx.x < kPulled * kGroups) {  // each begins elsewhere, so that memory banks are not fought over
+      double sum = 0;
+      for (unsigned i = 0; i < kBlock / kGroups; ++i)
+        sum += pulls[threadIdx.x * (kBlock / kGroups) + (i + threadIdx.x) % (kBlock / kGroups)];
+      groups[threadIdx.x] = sum;
+    }
+    __syncthreads();
+    if (threadIdx.x < kPulled) {
+      double sum = 0;
+      for (unsigned group = 0; group < kGroups; ++group) sum += groups[threadIdx.x * kGroups + group];
+      rows[size_t(task.block) * kViewFloats + place_in_row(threadIdx.x)] = sum;
     }
   }
 }

@@ -15,7 +15,7 @@ from unrender.kernels.nvrtc import THREADS, Kernels, Launch, kernels
 from unrender.kernels.rasterize_points.cuda_blocks import SortedPoints
 from unrender.kernels.rasterize_points.reference import layer_sizes, pyramid_offsets
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "spatial"]
 
 SOURCE = Path(__file__).with_name("cuda.cu")
 _BLOCKS_PER_PROCESSOR = 8
@@ -85,6 +85,41 @@ def backward(
     return into
 
 
+def spatial(
+    cloud: SortedPoints,
+    shown: tuple[torch.Tensor, ...],
+    descriptors: torch.Tensor,
+    views: torch.Tensor,
+    seed: torch.Tensor,
+    numbers: Numbers,
+    how: tuple[int, int, float],
+    asked: tuple[bool, bool],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """d loss / d position [N, 3] and d loss / d row [V, 26] float64 on the GPU; empty what is not ``asked`` for.
+
+    ``shown``: image and its gradient [V, P, D], counts and depths [V, P]; ``how``: carriers, moves and slope.
+    """
+    device, (by_position, by_view) = cloud.points.device, asked
+    position = torch.zeros(cloud.scene_points if by_position else 0, 3, device=device)
+    rows = torch.zeros(len(views) if by_view else 0, views.shape[1], dtype=torch.float64, device=device)
+    if not (len(views) and len(cloud.index) and any(asked)):
+        return position, rows
+    images, descriptors = [tensor.contiguous() for tensor in shown], descriptors.float().contiguous()
+    carriers, moves, slope = c_int(how[0]), c_int(how[1]), c_float(how[2])
+    bands = (_band(numbers), c_float(numbers.alpha))
+    with _kernels(device, descriptors.shape[1], numbers.layers).queue() as launch:
+        call = _call(launch, cloud, views, seed, numbers, rim=2 ** (numbers.layers - 1))
+        for view in range(len(views)):
+            parts = torch.zeros(len(cloud.blocks) if by_view else 0, views.shape[1], dtype=torch.float64, device=device)
+            tensors = (*(_at(image[view]) for image in images), _at(descriptors))
+            into = (_at(position) if by_position else 0, _at(parts) if by_view else 0)
+            rule = (carriers, moves, slope, *bands, c_uint32(view))
+            launch("move", (call.grid[0], 1), *call.arguments, *tensors, *rule, *into)
+            if by_view:
+                rows[view] = parts.sum(0)
+    return position, rows
+
+
 class _Call(NamedTuple):
     """``arguments``: what kernels that look at points are told; ``grid``: one that fills the GPU; ``holds``: tensors
     that the arguments point to.
@@ -95,8 +130,10 @@ class _Call(NamedTuple):
     holds: tuple[torch.Tensor, ...]
 
 
-def _call(launch: Launch, cloud: SortedPoints, views: torch.Tensor, seed: torch.Tensor, numbers: Numbers) -> _Call:
-    """Finds the blocks that may be seen."""
+def _call(
+    launch: Launch, cloud: SortedPoints, views: torch.Tensor, seed: torch.Tensor, numbers: Numbers, rim: int = 0
+) -> _Call:
+    """Finds the blocks that may be seen, with a ``rim`` of pixels around each view."""
     device, blocks, points = cloud.points.device, len(cloud.blocks), cloud.points.shape[1]
     # Small, so that CUDA copies them before it returns: nothing waits, also where they come from the CPU.
     rows = views.to(device, torch.float32, non_blocking=True).contiguous()
@@ -106,7 +143,7 @@ def _call(launch: Launch, cloud: SortedPoints, views: torch.Tensor, seed: torch.
     size = (c_int(numbers.height), c_int(numbers.width))
     sorted_blocks = (_at(cloud.blocks), c_uint32(blocks), c_uint32(points))
     grid = (-(-blocks // THREADS), len(views))
-    launch("cull", grid, *sorted_blocks, _at(rows), *size, c_float(numbers.gamma), _at(tasks), _at(made))
+    launch("cull", grid, *sorted_blocks, _at(rows), *size, c_int(rim), c_float(numbers.gamma), _at(tasks), _at(made))
     ghosts = min(int(max(numbers.ghosts, 0.0) * 2**32), 2**32 - 1)
     arguments = (
         *(_at(cloud.points), _at(cloud.index), c_uint32(points)),

@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch.autograd.function import once_differentiable
 
-from unrender.kernels.loader import native
+from unrender.kernels.loader import gpu, native
+from unrender.kernels.rasterize_points import cuda
 from unrender.kernels.rasterize_points.op import _POINTS, _RULES, Geometry, Pyramids, Rules, _floats, _module, _sorted
 from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.spatial import Movers, Moves, Shown, layers_drawn, let_move, near_image
@@ -67,8 +68,12 @@ def let_points_move(
 
 
 def _compiled(image: torch.Tensor, geometry: Geometry) -> bool:
-    """Whether the compiled kernel takes these tensors."""
-    return native() is not None and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (image, *geometry))
+    """Whether a compiled kernel takes these tensors."""
+    devices = {tensor.device for tensor in (image, *geometry)}
+    if len(devices) != 1 or any(tensor.dtype != torch.float32 for tensor in (image, *geometry)):
+        return False
+    kind = devices.pop().type
+    return (kind == "cpu" and native() is not None) or (kind == "cuda" and gpu())
 
 
 def _reference(
@@ -178,6 +183,16 @@ def _gradient(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
             threads,
         )
     return position, rows
+
+
+@_gradient.register_kernel("cuda")
+def _(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    image, gradient, count, depth, *geometry, descriptors, views, seed = (t.detach() for t in arguments[:11])
+    *rules, carriers, moves, slope, by_position, by_view = arguments[11:]
+    cloud, shown, how = _sorted(None, *geometry), (image, gradient, count, depth), (carriers, moves, slope)
+    numbers, asked = cuda.Numbers(*rules), (by_position, by_view)
+    position, rows = cuda.spatial(cloud, shown, descriptors, views, seed, numbers, how, asked)
+    return position, rows.to(views.device)  # rows of few views may be on the CPU
 
 
 @_gradient.register_fake
