@@ -138,7 +138,8 @@ void PointBlocks::measure(std::size_t block) {
     float low = std::numeric_limits<float>::infinity(), high = -low;
     for (std::uint32_t i = 0; i < count; ++i) {
       const Lot& from = lot[i / kStep];
-      const float place = (axis == 0 ? from.x : axis == 1 ? from.y : from.z)[i % kStep];
+      const float* places[3] = {from.x, from.y, from.z};
+      const float place = places[axis][i % kStep];
       low = std::min(low, place), high = std::max(high, place);
     }
     made.center[axis] = static_cast<float>(0.5 * (double(low) + high));
