@@ -72,3 +72,27 @@ def test_ctrl_c_while_python_imports_is_one_line():
     child.send_signal(signal.SIGINT)
     assert child.communicate(timeout=30) == ("", "unrender: interrupted\n")
     assert child.returncode == 130
+
+
+SWALLOWING = """
+import sys
+from pathlib import Path
+from unrender.cli.signals import signals_interrupt
+sys.path.insert(0, sys.argv[1])
+Path(sys.argv[1], "swallows.py").write_text(
+    "import os, signal\\n"
+    "try:\\n    os.kill(os.getpid(), getattr(signal, 'SIG' + 'TERM'))\\n"
+    "except BaseException:\\n    pass\\n"
+)
+with signals_interrupt():
+    import swallows
+print("went on")
+"""
+
+
+def test_a_module_that_swallows_a_signal_while_it_is_loaded_does_not_go_on(tmp_path):
+    """As PyTorch does while it loads NumPy; what goes on then has half of it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", SWALLOWING, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "unrender: interrupted\n")

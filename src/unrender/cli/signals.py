@@ -6,12 +6,13 @@ usual exit status, 128 and the signal's number. During a fit it asks for a last 
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-__all__ = ["Interrupted", "StopRequest", "signals_interrupt", "signals_request"]
+__all__ = ["Interrupted", "StopRequest", "leave", "signals_interrupt", "signals_request"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _Handler = Callable[[int, FrameType | None], object]
@@ -44,11 +45,30 @@ class StopRequest:
 def signals_interrupt() -> Iterator[None]:
     """Inside, a signal raises Interrupted."""
 
-    def interrupt(number: int, _: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            leave(number, frame)
         raise Interrupted(number)
 
     with _handled(interrupt):
         yield
+
+
+def leave(number: int, _: FrameType | None) -> None:
+    """A handler that ends the process at once, while modules are being loaded.
+
+    An exception would not do: PyTorch swallows what is raised while it loads NumPy, and goes on with half of it.
+    """
+    os.write(2, b"unrender: interrupted\n")
+    os._exit(128 + number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
