@@ -60,11 +60,12 @@ void project(const Lot& lot, const Question& ask, Projected& to) {
     const auto v = static_cast<std::uint32_t>(static_cast<std::int32_t>(in_tile ? seen.v : ask.low_v) - ask.top);
     to.pixel[i] = every_second_bit(u) | every_second_bit(v) << 1;
     to.depth[i] = seen.depth;
-    std::int32_t drawn = ask.layers;
-    if constexpr (discarding)
-      drawn = layers_drawn(ask.gamma *
-                           (magnification(ask.view.lens, seen.x, seen.y, seen.inverse_depth) * lot.reach[i]));
-    to.layers[i] = in_tile ? std::min(drawn, ask.layers) : 0;
+    std::int32_t layers = in_tile ? ask.layers : 0;
+    if constexpr (discarding) {
+      const float reach = magnification(ask.view.lens, seen.x, seen.y, seen.inverse_depth) * lot.reach[i];
+      layers = std::min(layers, layers_drawn(ask.gamma * reach));
+    }
+    to.layers[i] = layers;
   }
 }
 
