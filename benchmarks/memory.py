@@ -30,7 +30,9 @@ from unrender.cameras.lens import make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture
 from unrender.datasets.clouds import PointCloud
-from unrender.datasets.colmap import read_colmap, write_colmap
+from unrender.datasets.colmap import write_colmap
+from unrender.datasets.read_capture import read_capture
+from unrender.datasets.reconstruction import Reconstruction
 from unrender.fit.checkpoint import read_checkpoint, write_checkpoint
 from unrender.fit.evaluate import evaluate
 from unrender.fit.fit import Fit, start_model
@@ -128,7 +130,7 @@ def in_own_process(*arguments: str) -> dict[str, int]:
 def measure_phase(phase: str, folder: str, table: str, model_file: Path) -> dict[str, int]:
     """Foretold and measured peak [bytes] of one phase; ``model_file``: where the started model is kept."""
     settings = settings_from_table(json.loads(table))
-    capture = read_colmap(folder)
+    capture = read_capture(folder)
     capture = capture if settings.width is None else capture.at_width(settings.width)
     foretold = predict_memory(capture, settings).phases
     if phase == "starting":
@@ -188,7 +190,7 @@ def touch_photos(count: int, budget: int) -> None:
     with tempfile.TemporaryDirectory() as work:
         make_photos(Path(work), count)
         before, began = resident(), time.perf_counter()
-        capture = read_colmap(work, budget=budget * MiB)
+        capture = read_capture(work, budget=budget * MiB)
         read, read_seconds = resident(), time.perf_counter() - began
         began = time.perf_counter()
         for view in range(count):
@@ -229,7 +231,8 @@ def make_photos(folder: Path, count: int, height: int = 240, width: int = 320) -
         sensor=Sensor.start(torch.full((count,), 8.0)),
     )
     places = torch.rand(1000, 3, generator=generator).double() - 0.5
-    write_colmap(folder / "sparse" / "0", names, cameras, PointCloud(places, torch.rand(1000, 3, generator=generator)))
+    cloud = PointCloud(places, torch.rand(1000, 3, generator=generator))
+    write_colmap(folder / "sparse" / "0", Reconstruction.of(names, cameras, cloud))
 
 
 def arguments() -> argparse.Namespace:

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from sittings import provenance
 
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.fit.crops import crop_cameras
 from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.settings import FitSettings
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    capture = read_colmap(arguments.capture).at_width(arguments.width)
+    capture = read_capture(arguments.capture).at_width(arguments.width)
     settings = measured(FitSettings(width=arguments.width), capture)
     fit = Fit(start_model(capture, settings)[0], capture, settings)
     for view in capture.train:

@@ -58,6 +58,7 @@ def tiny_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from unrender.cameras.camera import pixel_centers
     from unrender.datasets.clouds import PointCloud
     from unrender.datasets.colmap import write_colmap
+    from unrender.datasets.reconstruction import Reconstruction
     from unrender.images.exif import exif_bytes
 
     folder, cameras = tmp_path_factory.mktemp("tiny"), _cameras_before_a_wall(views=9)
@@ -71,7 +72,8 @@ def tiny_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(folder / "images" / f"photo_{view}.jpg", quality=95, exif=exif)
     places = torch.rand(1500, 2, generator=torch.Generator().manual_seed(0)).double() * 4 - 2
     cloud = PointCloud(torch.nn.functional.pad(places, (0, 1)), _paint(places).clamp(0, 1) ** 0.45)
-    write_colmap(folder / "sparse" / "0", [f"photo_{view}.jpg" for view in range(9)], cameras, cloud)
+    names = [f"photo_{view}.jpg" for view in range(9)]
+    write_colmap(folder / "sparse" / "0", Reconstruction.of(names, cameras, cloud))
     return folder
 
 

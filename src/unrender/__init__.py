@@ -4,7 +4,7 @@ This file is the whole public surface. Every name is loaded when it is first use
 
     import unrender
 
-    capture = unrender.read_colmap("my/capture").at_width(640)
+    capture = unrender.read_capture("my/capture").at_width(640)
     model, _ = unrender.start_model(capture, unrender.FitSettings(minutes=10))
 """
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from unrender.datasets.clouds import PointCloud as PointCloud
     from unrender.datasets.clouds import read_ply as read_ply
     from unrender.datasets.clouds import write_ply as write_ply
-    from unrender.datasets.colmap import read_colmap as read_colmap
-    from unrender.datasets.colmap import write_colmap as write_colmap
+    from unrender.datasets.formats import read_reconstruction as read_reconstruction
+    from unrender.datasets.formats import write_reconstruction as write_reconstruction
+    from unrender.datasets.read_capture import read_capture as read_capture
+    from unrender.datasets.reconstruction import Reconstruction as Reconstruction
     from unrender.datasets.synthetic.capture import RoomSettings as RoomSettings
     from unrender.datasets.synthetic.capture import load_truth as load_truth
     from unrender.datasets.synthetic.capture import make_room_capture as make_room_capture
@@ -83,7 +85,9 @@ _NAMES = {
     "unrender.cameras.sensor": ("Sensor",),
     "unrender.datasets.capture": ("Capture",),
     "unrender.datasets.clouds": ("PointCloud", "read_ply", "write_ply"),
-    "unrender.datasets.colmap": ("read_colmap", "write_colmap"),
+    "unrender.datasets.formats": ("read_reconstruction", "write_reconstruction"),
+    "unrender.datasets.read_capture": ("read_capture",),
+    "unrender.datasets.reconstruction": ("Reconstruction",),
     "unrender.datasets.synthetic.capture": ("RoomSettings", "load_truth", "make_room_capture"),
     "unrender.errors": ("CaptureError", "RunError", "SettingsError", "ShapeError", "UnrenderError"),
     "unrender.fit.checkpoint": ("Checkpoint", "read_checkpoint", "write_checkpoint"),

@@ -351,8 +351,8 @@ SETTINGS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
 }
 
 RUNS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
-    "the capture moved away": (capture_moved("eval"), "moved: no such folder"),
-    "the capture moved away, resuming": (capture_moved("fit"), "moved: no such folder"),
+    "the capture moved away": (capture_moved("eval"), "moved: no such file or folder"),
+    "the capture moved away, resuming": (capture_moved("fit"), "moved: no such file or folder"),
     "a photo scaled since the fit": (capture_changed, "photo_0.jpg: photo and camera differ in size"),
     "settings edited": (settings_edited("fit"), "settings.toml: the run began with another alpha, expected 0.01, got"),
     "settings edited, eval": (settings_edited("eval"), "settings.toml: the run began with another alpha"),

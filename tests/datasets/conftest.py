@@ -13,6 +13,7 @@ from unrender.cameras.lens import make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.clouds import PointCloud
 from unrender.datasets.colmap import write_colmap
+from unrender.datasets.reconstruction import Reconstruction
 from unrender.geometry.rotations import exp_so3
 from unrender.geometry.transforms import rigid
 from unrender.images.exif import exif_bytes
@@ -66,5 +67,5 @@ def small(tmp_path: Path, names: tuple[str, ...], cameras: Cameras, cloud: Point
         path.parent.mkdir(parents=True, exist_ok=True)
         exif = b"" if name.endswith(".png") else exif_bytes(2, 0.25, 100)
         Image.new("RGB", (WIDTH, HEIGHT), (40 * view, 100, 200)).save(path, exif=exif)
-    write_colmap(tmp_path / "capture" / "sparse" / "0", names, cameras, cloud, binary=True)
+    write_colmap(tmp_path / "capture" / "sparse" / "0", Reconstruction.of(names, cameras, cloud), binary=True)
     return tmp_path / "capture"

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from unrender.datasets.capture import Capture, PictureStore, hold_out
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, SettingsError
 from unrender.images.io import read_photo
 from unrender.images.resize import area_average
@@ -23,7 +23,7 @@ NAMES = [f"{number:02}.jpg" for number in range(20)]
 
 @pytest.fixture
 def capture(small: Path) -> Capture:
-    return read_colmap(small)
+    return read_capture(small)
 
 
 def test_a_photo_comes_as_it_was_recorded(capture: Capture):
@@ -33,7 +33,7 @@ def test_a_photo_comes_as_it_was_recorded(capture: Capture):
 
 
 def test_smaller_photos_are_area_averages(plush: Path):
-    capture = read_colmap(plush).at_width(500)
+    capture = read_capture(plush).at_width(500)
     photo = area_average(read_photo(capture.image_paths[5]), 375, 500).permute(2, 0, 1)
     assert capture.image(5).shape == (3, 375, 500)
     assert (capture.image(5) * 255 - photo).abs().max() <= 0.5 + 1e-4
@@ -157,7 +157,7 @@ def test_masks_are_fractions_at_working_size(small: Path):
     half = Image.new("L", (48, 30))
     half.paste(255, (0, 0, 24, 30))
     half.save(masks / "a.jpg.png")
-    capture = read_colmap(small, masks=masks).at_width(3)
+    capture = read_capture(small, masks=masks).at_width(3)
     mask = capture.mask(0)
     assert mask is not None
     assert mask.shape == (1, 2, 3)
@@ -169,7 +169,7 @@ def test_masks_are_fractions_at_working_size(small: Path):
 def test_a_mask_of_another_size_is_refused(small: Path):
     Image.new("L", (24, 15)).save(small / "a.png")
     with pytest.raises(CaptureError, match=r"a\.png: mask and photo differ.*expected 48 x 30 .*got 24 x 15"):
-        read_colmap(small, masks=small)
+        read_capture(small, masks=small)
 
 
 def test_a_photo_replaced_after_reading_is_refused(capture: Capture):

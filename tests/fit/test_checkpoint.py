@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.errors import RunError
 from unrender.fit.checkpoint import (
     model_metadata,
@@ -24,7 +24,7 @@ from unrender.render.shade.settings import UNetSettings
 
 @pytest.fixture(scope="module")
 def capture(tiny_capture):
-    return read_colmap(tiny_capture)
+    return read_capture(tiny_capture)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError
 from unrender.fit.evaluate import (
     Evaluation,
@@ -22,7 +22,7 @@ from unrender.messages import Evaluated, Saved, Scores
 
 @pytest.fixture(scope="module")
 def capture(tiny_capture):
-    return read_colmap(tiny_capture)
+    return read_capture(tiny_capture)
 
 
 @pytest.fixture(scope="module")

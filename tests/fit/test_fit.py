@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unrender.datasets.capture import Capture
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.errors import RunError, SettingsError
 from unrender.fit.fit import MOST_SKIPPED, Fit, measured, start_model
 from unrender.fit.settings import CropSettings, FitSettings
@@ -20,7 +20,7 @@ from unrender.messages import Finished, Skipped, Started, Stepped
 
 @pytest.fixture(scope="module")
 def capture(tiny_capture: Path) -> Capture:
-    return read_colmap(tiny_capture, test_every=4)
+    return read_capture(tiny_capture, test_every=4)
 
 
 def begin(capture: Capture, settings: FitSettings) -> Fit:

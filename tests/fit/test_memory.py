@@ -11,7 +11,7 @@ import pytest
 
 from unrender.cameras.lens import make_lens
 from unrender.datasets.capture import Capture
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.errors import RunError
 from unrender.fit.fit import Fit, start_model
 from unrender.fit.memory import (
@@ -34,7 +34,7 @@ GiB = 2**30
 
 @pytest.fixture(scope="module")
 def capture(tiny_capture: Path) -> Capture:
-    return read_colmap(tiny_capture)
+    return read_capture(tiny_capture)
 
 
 @pytest.fixture(scope="module")

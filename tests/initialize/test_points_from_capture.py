@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unrender.datasets.capture import Capture
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, SettingsError
 from unrender.initialize.points import PointSettings, points_from_capture
 from unrender.scenes.points import PointScene
@@ -149,7 +149,7 @@ def test_settings_that_make_no_sense() -> None:
 
 
 def test_real_photos(plush: Path) -> None:
-    capture = read_colmap(plush).at_width(112)
+    capture = read_capture(plush).at_width(112)
     few = replace(capture, test=tuple(view for view in range(len(capture)) if view % 12))
     scene, notes = points_from_capture(few, PointSettings(count=30_000))
     assert 30_000 < len(scene) <= 60_000  # the cloud's own, and up to as many again from stereo

@@ -25,13 +25,13 @@ __all__ = ["FitVerb"]
 
 @dataclass(frozen=True)
 class FitVerb:
-    """Fit a scene to a COLMAP capture and score it on held-out photos.
+    """Fit a scene to photos with poses and score it on held-out photos.
 
     Ctrl-C saves and stops, and so does SIGTERM; the same command with --resume goes on. A second Ctrl-C kills.
     """
 
     capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")]
-    """COLMAP folder: photos in images/, the model in sparse/0, sparse or dense/sparse."""
+    """Folder (or file) of photos with poses, such as COLMAP's: images/ and sparse/0. Others: docs/formats.md."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="RUN")]
     """Folder for the run."""
     width: Annotated[int | None, option("W")] = None
@@ -50,8 +50,10 @@ class FitVerb:
     """Folder of the photos. Default: images/ in CAPTURE."""
     masks: Annotated[Path | None, option("DIR")] = None
     """Folder of masks, white = use. Default: none."""
+    format: Annotated[str | None, option("NAME")] = None
+    """What CAPTURE is, when it is not recognised or looks like several things; see docs/formats.md."""
     test_every: Annotated[int | None, option("K")] = None
-    """Hold out every K-th photo in sorted order (default 8; 0 holds out none)."""
+    """Hold out every K-th photo in sorted order (0: none). Default: as the format says, else every 8th."""
     test_names: Annotated[Path | None, option("FILE")] = None
     """Hold out the photos named in this file, one a line, instead."""
     config: Annotated[Path | None, option("FILE.toml")] = None
@@ -90,8 +92,9 @@ class FitVerb:
 
         if self.test_every is not None and self.test_names is not None:
             raise SettingsError("--test-every and --test-names exclude each other", do="leave one of them out")
-        every = CaptureSource.test_every if self.test_every is None else self.test_every
-        return CaptureSource(self.capture, self.images, self.masks, self.points, every, self.test_names)
+        return CaptureSource(
+            self.capture, self.images, self.masks, self.points, self.test_every, self.test_names, self.format
+        )
 
     def _settings(self, base: FitSettings) -> FitSettings:
         """What the command line says over what the file says over ``base``."""
@@ -107,7 +110,7 @@ class FitVerb:
     def _refuse_other_source(self, run: Run) -> None:
         """A run goes on with the capture that it began with."""
         ours = self._source().absolute()
-        for name in ("folder", "images", "masks", "points"):
+        for name in ("folder", "images", "masks", "points", "format"):
             given, known = getattr(ours, name), getattr(run.source, name)
             if given is not None and given != known:
                 raise RunError(f"the run began with another {name}", where=self.output, expected=known, got=given)

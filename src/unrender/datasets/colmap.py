@@ -1,4 +1,4 @@
-"""COLMAP's sparse models: a reconstruction folder becomes a Capture, and cameras become a model again.
+"""COLMAP's sparse models, binary and text, with rigs and frames, read and written through pycolmap.
 
 Conventions are COLMAP's own, which are ours: camera_from_world poses, x right, y down, z forward, the first pixel's
 centre at (0.5, 0.5), camera models and parameter orders. Photos are used distorted as they are, with pixels as
@@ -11,7 +11,7 @@ import contextlib
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,102 +20,147 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from unrender.cameras.camera import Cameras
 from unrender.cameras.lens import LENSES, Lens, make_lens
-from unrender.cameras.sensor import Sensor
-from unrender.datasets.capture import Capture, hold_out
-from unrender.datasets.clouds import FARTHEST, PointCloud, read_ply
+from unrender.datasets.clouds import FARTHEST, PointCloud
 from unrender.datasets.colmap_check import check_model, model_is_binary, text_images
-from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
+from unrender.datasets.reconstruction import Ids, Observations, Reconstruction
 from unrender.errors import CaptureError
 
 if TYPE_CHECKING:
     import pycolmap
 
-__all__ = ["read_colmap", "write_colmap"]
+__all__ = ["COLMAP_LENSES", "is_colmap", "read_colmap", "write_colmap", "write_colmap_folder"]
 
+COLMAP_LENSES = tuple(LENSES)
+"""The lenses that a model can hold."""
 _LAYOUTS = ("sparse/0", "sparse", "dense/sparse", "dense/0/sparse", ".")
 _FUSED = ("dense/fused.ply", "fused.ply", "dense/0/fused.ply")
-_SHORTEST, _LONGEST = 1e-3, 1e6
-"""Focal lengths in widths of the photo that a camera may have; a wide fisheye has 0.2, a telescope 100."""
 _AGAIN = "copy it again, or write it again with COLMAP"
 _MEND = "reconstruct again, or mend it in a text model (colmap model_converter)"
 
 
-def read_colmap(
-    folder: Path | str,
-    *,
-    images: Path | str | None = None,
-    masks: Path | str | None = None,
-    points: Path | str | None = None,
-    test_every: int = 8,
-    test_names: Sequence[str] | Path | None = None,
-    budget: int = Capture.budget,
-) -> Capture:
-    """A COLMAP folder as a Capture at photo size.
+def is_colmap(folder: Path) -> bool:
+    """Whether there is a sparse model in one of its usual places."""
+    return _model_in(folder) is not None
+
+
+def read_colmap(path: Path, *, images: Path | None = None, observations: bool = False) -> Reconstruction:
+    """The reconstruction in a COLMAP folder.
 
     The sparse model, binary or text, is the first of ``sparse/0``, ``sparse``, ``dense/sparse``, ``dense/0/sparse`` and
-    the folder itself; photos are in ``images`` beside it unless given. ``masks`` is a folder of pictures, white = use,
-    named as COLMAP does (``a.jpg.png`` for ``a.jpg``) or as the photos (``a.jpg``, ``a.png``). Points come from the PLY
-    file ``points``, else from ``fused.ply`` where COLMAP leaves it, else from the model. Views to hold out: see
-    ``hold_out``. ``budget``: bytes of decoded pictures that are kept. What was chosen is said in ``Capture.notes``.
+    the folder itself; photos are in ``images`` beside it unless given. ``observations``: also what each image saw,
+    which takes a while for large models. Rigs and frames become one pose per image. A dense cloud is ``fused.ply``
+    where COLMAP leaves it.
 
-    Everything is looked at before anything is decoded. Raises CaptureError, one line, when the folder, the model, a
-    photo that it names or the points are missing or damaged, a camera model is not supported, a pose, an intrinsic or
-    a point of the model is not finite, or a photo or mask is not of its camera's size.
+    Raises CaptureError, one line, when the folder or model is missing or damaged, a camera model is not supported, or a
+    pose, an intrinsic or a point of the model is not finite.
     """
-    root = Path(folder)
-    model_folder = _find_model(root)
-    model = _load(model_folder)
-    poses = _poses(model, model_folder)
-    photos = find_photos(poses, _find_images(model_folder, root, images))
-    names = tuple(photos)
-    lenses, camera_index = _lenses(model, [pose.camera_id for pose in poses.values()], model_folder)
-    lens_of_view = [lenses[index] for index in camera_index]
-    cloud, cloud_notes = _points(model, model_folder, root, points)
-    check_photos(photos, lens_of_view)
-    mask_paths, mask_notes = find_masks(names, lens_of_view, masks)
-    exif_ev, exif_notes = read_exposures(photos)
-    test = hold_out(names, test_every, test_names)
-    matrices = torch.stack([pose.matrix for pose in poses.values()])
-    cameras = _cameras(matrices, camera_index, lenses, exif_ev, test)
-    notes = (*_other_models(model_folder), *cloud_notes, *mask_notes, *exif_notes)
-    return Capture(root, names, tuple(photos.values()), mask_paths, cameras, cloud, exif_ev, test, notes, budget)
+    where = _find_model(path)
+    model = _load(where)
+    poses = _poses(model, where)
+    lenses, camera_index, camera_ids = _lenses(model, [pose.camera_id for pose in poses.values()], where)
+    point_ids = np.array(sorted(model.points3D), dtype=np.int64)
+    image_ids = [pose.image_id for pose in poses.values()]
+    points, errors = _points(model, point_ids)
+    return Reconstruction(
+        names=tuple(poses),
+        image_folder=_find_images(where, path) if images is None else images,
+        camera_from_world=torch.stack([pose.matrix for pose in poses.values()]),
+        camera_index=camera_index,
+        lenses=lenses,
+        points=points,
+        point_errors=errors,
+        observations=_observations(model, image_ids, point_ids) if observations else None,
+        ids=Ids(torch.tensor(image_ids), torch.tensor(camera_ids), torch.from_numpy(point_ids)),
+        dense=next((path / name for name in _FUSED if (path / name).is_file()), None),
+        notes=(*_other_models(where), *_rig_notes(model)),
+    )
 
 
-def write_colmap(
-    folder: Path | str, names: Sequence[str], cameras: Cameras, points: PointCloud, *, binary: bool = False
-) -> None:
-    """Write a COLMAP model without observations: lenses, poses and coloured points at photo size.
+def write_colmap(folder: Path | str, reconstruction: Reconstruction, *, binary: bool = False) -> None:
+    """Write a sparse model into ``folder`` with the names and ids of the reconstruction, and its observations if any.
 
-    The pixel affine and the sensor are not part of it. Read back, poses and lenses agree to 1e-12, colours to 1/255.
+    Every image is a rig and frame of its own. Read back, poses and lenses agree to 1e-12, colours to 1/255. Raises
+    CaptureError for a lens that COLMAP has no model of.
     """
     pycolmap = _import_pycolmap()
 
     model = pycolmap.Reconstruction()
-    for index, lens in enumerate(cameras.lenses, start=1):
-        model.add_camera_with_trivial_rig(
-            pycolmap.Camera(
-                camera_id=index, model=lens.model, width=lens.width, height=lens.height, params=lens.params.tolist()
-            )
+    numbers = reconstruction.numbers
+    for camera_id, lens in zip(numbers.cameras.tolist(), reconstruction.lenses, strict=True):
+        if lens.model not in pycolmap.CameraModelId.__members__:
+            raise CaptureError(f"COLMAP has no lens {lens.model}", where=folder)
+        camera = pycolmap.Camera(
+            camera_id=camera_id, model=lens.model, width=lens.width, height=lens.height, params=lens.params.tolist()
         )
-    for view, name in enumerate(names):
-        image = pycolmap.Image(name=name, camera_id=int(cameras.camera_index[view]) + 1, image_id=view + 1)
-        pose = pycolmap.Rigid3d(cameras.camera_from_world[view, :3].detach().cpu().double().numpy())
-        model.add_image_with_trivial_frame(image, pose)
-    colors = torch.zeros(len(points), 3) if points.colors is None else points.colors.cpu()
-    levels = (colors.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    for position, level in zip(points.positions.cpu().double().numpy(), levels, strict=True):
-        model.add_point3D(position, pycolmap.Track(), level)
+        model.add_camera_with_trivial_rig(camera)
+    _add_images(model, reconstruction)
+    _add_points(model, reconstruction)
     Path(folder).mkdir(parents=True, exist_ok=True)
     (model.write_binary if binary else model.write_text)(str(folder))
 
 
+def write_colmap_folder(folder: Path, reconstruction: Reconstruction) -> None:
+    """Write the model where COLMAP and all who read its folders look for it."""
+    write_colmap(folder / "sparse" / "0", reconstruction, binary=True)
+
+
+def _add_images(model: pycolmap.Reconstruction, reconstruction: Reconstruction) -> None:
+    pycolmap = _import_pycolmap()
+
+    numbers, seen = reconstruction.numbers, reconstruction.observations
+    poses = reconstruction.camera_from_world[:, :3].detach().cpu().double().numpy()
+    cameras = numbers.cameras[reconstruction.camera_index].tolist()
+    pixels = [np.zeros((0, 2))] * len(poses)
+    if seen is not None:
+        counts = torch.bincount(seen.view, minlength=len(poses))
+        pixels = np.split(seen.pixel.numpy(), counts.cumsum(0)[:-1].numpy())
+    for view, (name, image_id) in enumerate(zip(reconstruction.names, numbers.images.tolist(), strict=True)):
+        image = pycolmap.Image(name=name, keypoints=pixels[view], camera_id=cameras[view], image_id=image_id)
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(poses[view]))
+
+
+def _add_points(model: pycolmap.Reconstruction, reconstruction: Reconstruction) -> None:
+    pycolmap = _import_pycolmap()
+
+    cloud, errors, tracks = reconstruction.points, reconstruction.point_errors, _tracks(reconstruction)
+    colors = torch.zeros(len(cloud), 3) if cloud.colors is None else cloud.colors.cpu()
+    levels = (colors.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    positions = cloud.positions.cpu().double().numpy()
+    for place, number in enumerate(reconstruction.numbers.points.tolist()):
+        point = pycolmap.Point3D()
+        point.xyz, point.color, point.track = positions[place], levels[place], pycolmap.Track(tracks(place))
+        if errors is not None:
+            point.error = float(errors[place])
+        model.add_point3D_with_id(number, point)
+
+
+def _tracks(reconstruction: Reconstruction) -> Callable[[int], list[pycolmap.TrackElement]]:
+    """Which images saw a point, and as which of their observations."""
+    pycolmap = _import_pycolmap()
+
+    seen = reconstruction.observations
+    if seen is None:
+        return lambda _: []
+    counts = torch.bincount(seen.view, minlength=len(reconstruction))
+    place = torch.arange(len(seen)) - (counts.cumsum(0) - counts)[seen.view]
+    order = torch.argsort(seen.point, stable=True)
+    ends = torch.searchsorted(seen.point[order], torch.arange(-1, len(reconstruction.points)), right=True).tolist()
+    images, places = reconstruction.numbers.images[seen.view][order].tolist(), place[order].tolist()
+
+    def of_point(point: int) -> list[pycolmap.TrackElement]:
+        rows = range(ends[point], ends[point + 1])
+        return [pycolmap.TrackElement(images[row], places[row]) for row in rows]
+
+    return of_point
+
+
 @dataclass(frozen=True)
 class _Pose:
-    """Where one registered image stood: camera_from_world [4, 4] float64, and the camera it was taken with."""
+    """Where one registered image stood: camera_from_world [4, 4] float64, its number and that of its camera."""
 
     matrix: torch.Tensor
+    image_id: int
     camera_id: int
 
 
@@ -123,17 +168,24 @@ def _find_model(root: Path) -> Path:
     """The folder of the sparse model."""
     if not root.is_dir():
         raise CaptureError("no such folder", where=root, expected="a COLMAP reconstruction")
+    folder = _model_in(root)
+    if folder is None:
+        raise CaptureError(
+            "no COLMAP model here" if any(root.iterdir()) else "this folder is empty",
+            where=root,
+            expected="cameras, images and points3D (.bin or .txt) in sparse/0, sparse, dense/sparse or here",
+            do="reconstruct the photos with COLMAP first",
+        )
+    return folder
+
+
+def _model_in(root: Path) -> Path | None:
     for layout in _LAYOUTS:
         folder = root / layout
         for kind in ("bin", "txt"):
             if all((folder / f"{part}.{kind}").is_file() for part in ("cameras", "images", "points3D")):
                 return folder
-    raise CaptureError(
-        "no COLMAP model here" if any(root.iterdir()) else "this folder is empty",
-        where=root,
-        expected="cameras, images and points3D (.bin or .txt) in sparse/0, sparse, dense/sparse or the folder itself",
-        do="reconstruct the photos with COLMAP first",
-    )
+    return None
 
 
 def _other_models(folder: Path) -> tuple[str, ...]:
@@ -143,6 +195,12 @@ def _other_models(folder: Path) -> tuple[str, ...]:
     others = sorted(other.name for other in folder.parent.iterdir() if other.is_dir() and other.name.isdecimal())
     others.remove("0")
     return (f"using {folder}; beside it lie the separate models {', '.join(others)}",) if others else ()
+
+
+def _rig_notes(model: pycolmap.Reconstruction) -> tuple[str, ...]:
+    """Whether cameras were tied to each other: their poses are taken one by one."""
+    tied = sum(rig.num_sensors() > 1 for rig in model.rigs.values())
+    return (f"{tied} rigs of several cameras: each photo keeps its own pose, free of the rig",) if tied else ()
 
 
 def _import_pycolmap() -> ModuleType:
@@ -201,7 +259,7 @@ def _poses(model: pycolmap.Reconstruction, where: Path) -> dict[str, _Pose]:
                 got=f"{rigid.rotation.quat[[3, 0, 1, 2]].tolist()} (w x y z), {rigid.translation.tolist()}",
                 do="register it again, or take it out of the model (colmap image_deleter)",
             )
-        poses[name] = _Pose(matrix, images[name].camera_id)
+        poses[name] = _Pose(matrix, images[name].image_id, images[name].camera_id)
     if not poses:
         raise CaptureError("no registered images in this model", where=where, do="reconstruct the photos with COLMAP")
     return dict(sorted(poses.items()))
@@ -222,109 +280,57 @@ def _names(model: pycolmap.Reconstruction, folder: Path) -> dict[int, str]:
     return names
 
 
-def _find_images(model_folder: Path, root: Path, images: Path | str | None) -> Path:
-    """The folder of the photos: the given one, or ``images`` in a folder above the model (or beside it)."""
-    if images is not None:
-        candidates = [Path(images)]
-    elif model_folder == root / ".":
+def _find_images(model_folder: Path, root: Path) -> Path:
+    """The folder of the photos: ``images`` in a folder above the model or beside it, whichever is there."""
+    if model_folder == root / ".":
         candidates = [root / "images", root.resolve().parent / "images", root.resolve().parent.parent / "images"]
     else:
         above = model_folder.parent if model_folder.name == "sparse" else model_folder.parent.parent
         candidates = [above / "images"]
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    raise CaptureError(
-        "no folder of photos", where=root, expected=f"{candidates[0]}", do="say where they are (--images)"
-    )
+    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
 
 
 def _lenses(
     model: pycolmap.Reconstruction, camera_ids: list[int], where: Path
-) -> tuple[tuple[Lens, ...], torch.Tensor]:
-    """The lenses of the cameras that are used [C], and which of them each view has [V]."""
+) -> tuple[tuple[Lens, ...], torch.Tensor, list[int]]:
+    """The lenses of the cameras that are used [C], which of them each view has [V], and their numbers [C]."""
     used = sorted(set(camera_ids))
     lenses: list[Lens] = []
     for camera_id in used:
         camera = model.cameras[camera_id]
         try:
             lenses.append(make_lens(camera.model.name, camera.width, camera.height, torch.tensor(camera.params)))
-            _check_lens(lenses[-1])
         except CaptureError as error:
             mend = _MEND if camera.model.name in LENSES else None
             raise CaptureError(str(error), where=f"{where}: camera {camera_id}", do=mend) from None
     index = {camera_id: place for place, camera_id in enumerate(used)}
-    return tuple(lenses), torch.tensor([index[camera_id] for camera_id in camera_ids], dtype=torch.int64)
+    return tuple(lenses), torch.tensor([index[camera_id] for camera_id in camera_ids], dtype=torch.int64), used
 
 
-def _check_lens(lens: Lens) -> None:
-    """Raises CaptureError for numbers that no camera has, with which everything computed would be 0 or infinite."""
-    focals = [float(lens.params[at]) for at, name in enumerate(lens.parameter_names) if name.startswith("f")]
-    edge = max(lens.width, lens.height)
-    if min(focals) < _SHORTEST * edge or float(lens.params.abs().max()) > _LONGEST * edge:
-        raise CaptureError(
-            "parameters of no camera",
-            where=lens.model,
-            expected=f"focal lengths of at least {_SHORTEST * edge:g} pixels, nothing beyond {_LONGEST * edge:g}",
-            got=lens.params.tolist(),
-        )
-
-
-def _points(
-    model: pycolmap.Reconstruction, model_folder: Path, root: Path, file: Path | str | None
-) -> tuple[PointCloud, tuple[str, ...]]:
-    """The cloud, and for the user where it came from."""
-    fused = next((root / name for name in _FUSED if (root / name).is_file()), None)
-    path = fused if file is None else Path(file)
-    if path is None:
-        cloud = _sparse_points(model, model_folder)
-        return cloud, (f"{len(cloud)} points from the sparse model",)
-    return _dense_points(path)
-
-
-def _dense_points(path: Path) -> tuple[PointCloud, tuple[str, ...]]:
-    """A point cloud file without the points that are nowhere: scanners write them where they saw nothing."""
-    everything = read_ply(path)
-    cloud = everything.finite()
-    dropped = len(everything) - len(cloud)
-    if len(cloud) == 0:
-        raise CaptureError(f"none of the {dropped} points has a finite position", where=path, do="give another cloud")
-    notes = (f"{len(cloud)} points from {path}",)
-    return cloud, (*notes, f"{dropped} points without a finite position dropped") if dropped else notes
-
-
-def _sparse_points(model: pycolmap.Reconstruction, where: Path) -> PointCloud:
-    """The model's points in the order of their ids. None of them may be nowhere: COLMAP writes no such point."""
-    ids, points = list(zip(*sorted(model.points3D.items()), strict=True)) or ((), ())
+def _points(model: pycolmap.Reconstruction, ids: np.ndarray) -> tuple[PointCloud, torch.Tensor]:
+    """The model's points in the order of their ids, and their errors [pixels]."""
+    points = [model.points3D[number] for number in ids.tolist()]
     positions = np.array([point.xyz for point in points], dtype=np.float64).reshape(-1, 3)
     colors = np.array([point.color for point in points], dtype=np.float32).reshape(-1, 3) / 255
-    nowhere = np.flatnonzero(~(np.abs(positions) <= FARTHEST).all(axis=1))
-    if len(points) == 0 or len(nowhere) > 0:
-        what = "no points in this model"
-        if len(points) > 0:
-            what = f"the position of point {ids[nowhere[0]]} is not finite or beyond {FARTHEST:g}"
-        raise CaptureError(what, where=where, do="reconstruct again, or give a point cloud (--points FILE.ply)")
-    return PointCloud(torch.from_numpy(positions), torch.from_numpy(colors))
+    errors = np.array([point.error for point in points], dtype=np.float64)
+    return PointCloud(torch.from_numpy(positions), torch.from_numpy(colors)), torch.from_numpy(errors)
 
 
-def _cameras(
-    poses: torch.Tensor,
-    camera_index: torch.Tensor,
-    lenses: tuple[Lens, ...],
-    exif_ev: torch.Tensor,
-    test: tuple[int, ...],
-) -> Cameras:
-    """Cameras at photo size, sensor started from EXIF and anchored at the training views."""
-    views = len(poses)
-    anchor = torch.ones(views, dtype=torch.bool)
-    anchor[list(test)] = False
-    sizes = torch.tensor([[lens.height, lens.width] for lens in lenses], dtype=torch.int64)
-    return Cameras(
-        camera_from_world=poses,
-        camera_index=camera_index,
-        lenses=lenses,
-        pixel_scale=torch.ones(views, 2, dtype=torch.float64),
-        pixel_offset=torch.zeros(views, 2, dtype=torch.float64),
-        sizes=sizes[camera_index],
-        sensor=Sensor.start(exif_ev, len(lenses), anchor),
-    )
+def _observations(model: pycolmap.Reconstruction, image_ids: list[int], point_ids: np.ndarray) -> Observations:
+    """What each image saw, image by image."""
+    views, pixels, points = [], [], []
+    for view, image_id in enumerate(image_ids):
+        places = model.images[image_id].points2D
+        views.append(np.full(len(places), view))
+        pixels.append(np.array([place.xy for place in places], dtype=np.float64).reshape(-1, 2))
+        points.append(np.array([place.point3D_id for place in places], dtype=np.uint64))
+    index = _index(np.concatenate(points), point_ids.astype(np.uint64))
+    return Observations(*(torch.from_numpy(rows) for rows in (np.concatenate(views), np.concatenate(pixels), index)))
+
+
+def _index(numbers: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Where each number stands in the ascending ``ids``; -1 where it is none of them."""
+    if len(ids) == 0:
+        return np.full(len(numbers), -1)
+    place = np.searchsorted(ids, numbers).clip(max=len(ids) - 1)
+    return np.where(ids[place] == numbers, place, -1)

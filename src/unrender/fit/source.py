@@ -8,34 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from unrender.datasets.capture import Capture
-from unrender.datasets.colmap import read_colmap
 from unrender.datasets.photos import checksums
+from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, RunError
 
 __all__ = ["CaptureSource", "Split", "refuse_replaced", "source_from_table", "source_to_table"]
 
 _PLACES = ("images", "masks", "points")
+_CHOICES = {"test_every": int, "format": str}
+_KNOWN = ("folder", *_PLACES, *_CHOICES)
 
 
 @dataclass(frozen=True)
 class CaptureSource:
-    """A COLMAP capture on disk and how to read it; see ``read_colmap``.
+    """A capture on disk and how to read it; see ``read_capture``.
 
-    ``images``, ``masks``, ``points``: where these lie when not in their usual place; held out is every
-    ``test_every``-th view, or those of ``test_names`` (names, or a file of them, one a line).
+    ``images``, ``masks``, ``points``: where these lie when not in their usual place; ``format``: None to recognise it;
+    held out is every ``test_every``-th view, or those of ``test_names`` (names, or a file of them, one a line).
     """
 
     folder: Path
     images: Path | None = None
     masks: Path | None = None
     points: Path | None = None
-    test_every: int = 8
+    test_every: int | None = None
     test_names: tuple[str, ...] | Path | None = None
+    format: str | None = None
 
     def read(self, width: int | None = None) -> Capture:
         """The capture, at a working ``width`` [pixels] when given. Raises CaptureError when it cannot be used."""
-        capture = read_colmap(
+        capture = read_capture(
             self.folder,
+            format=self.format,
             images=self.images,
             masks=self.masks,
             points=self.points,
@@ -69,9 +73,8 @@ class Split:
 
 def source_to_table(source: CaptureSource, capture: Capture) -> dict[str, Any]:
     """What ``capture.toml`` says of ``capture``, which was read from ``source``."""
-    places = {name: str(path) for name in ("folder", *_PLACES) if (path := getattr(source, name)) is not None}
-    return places | {
-        "test_every": source.test_every,
+    said = {name: getattr(source, name) for name in _KNOWN if getattr(source, name) is not None}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()} | {
         "train": [capture.names[view] for view in capture.train],
         "test": [capture.names[view] for view in capture.test],
         "checksums": {kind: checksums(files) for kind, files in _pictures(capture, range(len(capture))).items()},
@@ -111,13 +114,16 @@ def source_from_table(table: Mapping[str, Any], where: Path) -> tuple[CaptureSou
     """
     _check(table, where)
     split = Split(tuple(table["train"]), tuple(table["test"]))
-    places = {name: Path(table[name]) for name in _PLACES if name in table}
-    return CaptureSource(Path(table["folder"]), **places, test_every=table["test_every"], test_names=split.test), split
+    places = {name: Path(table[name]) for name in ("folder", *_PLACES) if name in table}
+    choices = {name: table[name] for name in _CHOICES if name in table}
+    return CaptureSource(**places, **choices, test_names=split.test), split
 
 
 def _check(table: Mapping[str, Any], where: Path) -> None:
-    expected = {"folder": str, "test_every": int, "train": list, "test": list}
-    expected |= {name: str for name in _PLACES if name in table}
+    expected = {"folder": str, "train": list, "test": list}
+    expected |= {
+        name: kind for name, kind in (*dict.fromkeys(_PLACES, str).items(), *_CHOICES.items()) if name in table
+    }
     wrong = [name for name, kind in expected.items() if not isinstance(table.get(name), kind)]
     wrong += [name for name in ("train", "test") if name not in wrong and not _is_text(table[name])]
     known = table.get("checksums", {})

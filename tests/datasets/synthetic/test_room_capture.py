@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unrender.datasets.colmap import read_colmap
+from unrender.datasets.read_capture import read_capture
 from unrender.datasets.synthetic import Photographed, RoomSettings, load_truth, make_room_capture
 from unrender.datasets.synthetic.scanner import DIAGONAL
 from unrender.datasets.synthetic.viewpoints import walk
@@ -49,7 +49,7 @@ def test_same_settings_same_bits(folder: Path, tmp_path: Path):
 
 
 def test_the_ordinary_reader_reads_it(folder: Path):
-    capture, truth = read_colmap(folder), load_truth(folder)
+    capture, truth = read_capture(folder), load_truth(folder)
     assert capture.names == truth.names
     assert torch.allclose(capture.exif_ev, truth.exif_ev, atol=1e-6)
     assert len(capture.points) == 600
@@ -58,7 +58,7 @@ def test_the_ordinary_reader_reads_it(folder: Path):
 
 
 def test_disturbance_is_in_the_model_and_not_in_the_truth(folder: Path):
-    given, true = read_colmap(folder).cameras, load_truth(folder).cameras
+    given, true = read_capture(folder).cameras, load_truth(folder).cameras
     assert torch.equal(true.camera_from_world, walk(3, 64, 48).camera_from_world)
     moved = (given.centers - true.centers).norm(dim=-1)
     assert 1e-4 * DIAGONAL < moved.max() < 0.03 * DIAGONAL

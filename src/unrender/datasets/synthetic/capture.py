@@ -25,6 +25,7 @@ from unrender.cameras.lens import make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.clouds import PointCloud, write_ply
 from unrender.datasets.colmap import write_colmap
+from unrender.datasets.reconstruction import Reconstruction
 from unrender.datasets.synthetic.light import LitRoom, bake
 from unrender.datasets.synthetic.photography import RESPONSES, exif_of, expose, metered, photograph, thirds
 from unrender.datasets.synthetic.raycast import geometry_of, radiance_of
@@ -120,7 +121,8 @@ def make_room_capture(folder: Path | str, settings: RoomSettings | None = None) 
     )
     write_ply(folder / "fused.ply", cloud)
     few = cloud.select(torch.arange(0, len(cloud), 10))
-    write_colmap(folder / "sparse" / "0", truth.names, disturbed_cameras(truth.cameras, settings), few)
+    given = Reconstruction.of(truth.names, disturbed_cameras(truth.cameras, settings), few)
+    write_colmap(folder / "sparse" / "0", given)
     save_truth(folder / "truth.safetensors", truth)
     yield Saved(folder, "capture of the room")
 

@@ -1,0 +1,126 @@
+"""The one table of formats that photos with poses come in and go out in, and the front door to it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from unrender.datasets.colmap import COLMAP_LENSES, is_colmap, read_colmap, write_colmap_folder
+from unrender.datasets.reconstruction import Reconstruction
+from unrender.errors import CaptureError, SettingsError
+
+__all__ = ["FORMATS", "Format", "find_format", "read_reconstruction", "write_reconstruction"]
+
+
+class Reader(Protocol):
+    """Reads what is at ``path``; ``images``: folder of the photos when not where the format says; ``observations``:
+    these too, where the format has them. Raises CaptureError, one line, for anything that is no such reconstruction.
+    """
+
+    def __call__(self, path: Path, *, images: Path | None = None, observations: bool = False) -> Reconstruction:
+        """What is at ``path``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the table.
+
+    ``title``: what users know it as; ``looks_like``: the file or folder that it is recognised by, for users;
+    ``recognises(path)``: whether a folder or file is of this format, without raising; ``read``: see ``Reader``;
+    ``write(folder, reconstruction)``: None where cameras cannot go back; the photos are in ``images`` under the folder
+    by their names; ``lenses``: names of the lenses that it holds, best first;
+    ``losses(reconstruction)``: what else of it the format cannot hold, one short text each.
+    """
+
+    title: str
+    looks_like: str
+    recognises: Callable[[Path], bool]
+    read: Reader
+    write: Callable[[Path, Reconstruction], None] | None = None
+    lenses: tuple[str, ...] = ()
+    losses: Callable[[Reconstruction], tuple[str, ...]] = lambda _: ()
+
+
+FORMATS: dict[str, Format] = {
+    "colmap": Format(
+        title="COLMAP sparse model",
+        looks_like="cameras, images and points3D (.bin or .txt) in sparse/0, sparse, dense/sparse or the folder itself",
+        recognises=is_colmap,
+        read=read_colmap,
+        write=write_colmap_folder,
+        lenses=COLMAP_LENSES,
+    ),
+}
+"""Name -> format. Where a folder looks like several, the first counts."""
+
+
+def find_format(path: Path, name: str | None = None) -> tuple[str, tuple[str, ...]]:
+    """The name of the format of ``path``, the given one or the one that is recognised, and notes for the user.
+
+    Raises SettingsError for a name that is none, CaptureError when ``path`` is not there or looks like no format.
+    """
+    if name is not None:
+        _row(name)
+    if not path.exists():
+        raise CaptureError("no such file or folder", where=path, expected="photos with poses")
+    if name is not None:
+        return name, ()
+    alike = [name for name, kind in FORMATS.items() if kind.recognises(path)]
+    if not alike:
+        empty = path.is_dir() and not any(path.iterdir())
+        raise CaptureError(
+            "this folder is empty" if empty else "no poses here that unrender knows",
+            where=path,
+            expected=" or ".join(f"{kind.title} ({kind.looks_like})" for kind in FORMATS.values()),
+            do="reconstruct the photos first, for example with COLMAP, or say what this is (--format)",
+        )
+    others = ", ".join(alike[1:])
+    return alike[0], (f"read as {alike[0]}; it looks like {others} too (--format)",) if others else ()
+
+
+def read_reconstruction(
+    path: Path | str, format: str | None = None, *, images: Path | None = None, observations: bool = False
+) -> Reconstruction:
+    """The reconstruction at ``path`` in the order of its names, checked; see ``Reader`` and ``find_format``."""
+    path = Path(path)
+    name, notes = find_format(path, format)
+    found = FORMATS[name].read(path, images=images, observations=observations)
+    return replace(found.check(path).sorted_by_name(), notes=(*notes, *found.notes))
+
+
+def write_reconstruction(
+    folder: Path | str, reconstruction: Reconstruction, format: str, *, lossy: bool = False
+) -> tuple[str, ...]:
+    """Write a reconstruction into ``folder`` as ``format``; returns what was lost, for the user.
+
+    The photos are expected in ``images`` under the folder by their names. Raises SettingsError when the format cannot
+    be written, CaptureError when it cannot hold something (with ``lossy`` that is left out instead).
+    """
+    kind = _row(format)
+    if kind.write is None:
+        writable = [name for name, row in FORMATS.items() if row.write is not None]
+        raise SettingsError(f"{kind.title} can only be read", expected=" or ".join(writable))
+    lost = (*_lost_lenses(reconstruction, kind), *kind.losses(reconstruction))
+    if lost and not lossy:
+        raise CaptureError(
+            f"{kind.title} cannot hold {'; '.join(lost)}", where=folder, do="choose another format, or --lossy"
+        )
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    kind.write(Path(folder), reconstruction)
+    return lost
+
+
+def _lost_lenses(reconstruction: Reconstruction, kind: Format) -> tuple[str, ...]:
+    return tuple(f"the lens {lens.model}" for lens in reconstruction.lenses if lens.model not in kind.lenses)
+
+
+def _row(name: str) -> Format:
+    if name not in FORMATS:
+        nearest = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+        advice = f"did you mean {nearest[0]!r}?" if nearest else None
+        raise SettingsError(f"unknown format {name!r}", expected=", ".join(FORMATS), do=advice)
+    return FORMATS[name]
