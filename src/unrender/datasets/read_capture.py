@@ -36,7 +36,7 @@ def read_capture(
     """The photos and their reconstruction at ``path``, a folder or a file, as a Capture at photo size.
 
     ``format``: a name of ``FORMATS``, recognised when None. ``images``: folder of the photos, when not where the format
-    says. ``masks``: folder of pictures, white = use, named as COLMAP does (``a.jpg.png`` for ``a.jpg``) or as the photos.
+    says. ``masks``: folder of pictures, white = use, named as COLMAP does (``a.jpg.png`` for ``a.jpg``) or as photos.
     ``points``: file of points; else the dense cloud of the reconstruction, else its own points. Held out are views as
     ``hold_out`` says, else those that the format sets apart, else every 8th. ``budget``: bytes of decoded pictures that
     are kept.
