@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from unrender.cameras.sensor import Sensor as Sensor
     from unrender.datasets.capture import Capture as Capture
     from unrender.datasets.clouds import PointCloud as PointCloud
+    from unrender.datasets.clouds import read_cloud as read_cloud
     from unrender.datasets.clouds import read_ply as read_ply
+    from unrender.datasets.clouds import write_cloud as write_cloud
     from unrender.datasets.clouds import write_ply as write_ply
     from unrender.datasets.colmap import read_colmap as read_colmap
     from unrender.datasets.colmap import write_colmap as write_colmap
@@ -82,7 +84,7 @@ _NAMES = {
     "unrender.cameras.paths": ("interpolate", "orbit", "up_direction"),
     "unrender.cameras.sensor": ("Sensor",),
     "unrender.datasets.capture": ("Capture",),
-    "unrender.datasets.clouds": ("PointCloud", "read_ply", "write_ply"),
+    "unrender.datasets.clouds": ("PointCloud", "read_cloud", "read_ply", "write_cloud", "write_ply"),
     "unrender.datasets.colmap": ("read_colmap", "write_colmap"),
     "unrender.datasets.synthetic.capture": ("RoomSettings", "load_truth", "make_room_capture"),
     "unrender.errors": ("CaptureError", "RunError", "SettingsError", "ShapeError", "UnrenderError"),

@@ -24,7 +24,7 @@ from unrender.cameras.camera import Cameras
 from unrender.cameras.lens import LENSES, Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture, hold_out
-from unrender.datasets.clouds import FARTHEST, PointCloud, read_ply
+from unrender.datasets.clouds import FARTHEST, PointCloud, read_cloud
 from unrender.datasets.colmap_check import check_model, model_is_binary, text_images
 from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
 from unrender.errors import CaptureError
@@ -284,7 +284,7 @@ def _points(
 
 def _dense_points(path: Path) -> tuple[PointCloud, tuple[str, ...]]:
     """A point cloud file without the points that are nowhere: scanners write them where they saw nothing."""
-    everything = read_ply(path)
+    everything = read_cloud(path)
     cloud = everything.finite()
     dropped = len(everything) - len(cloud)
     if len(cloud) == 0:
