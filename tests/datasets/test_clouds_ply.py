@@ -25,7 +25,7 @@ def with_columns(path: Path, vertices: np.ndarray, order: str) -> None:
     names = vertices.dtype.names or ()
     properties = [f"property {TYPES[vertices.dtype[name].str[1:]]} {name}" for name in names]
     lines = ["ply", f"format {form} 1.0", "comment by hand", f"element vertex {len(vertices)}", *properties]
-    body = vertices.astype(vertices.dtype.newbyteorder(order or "<")).tobytes()
+    body = vertices.astype(vertices.dtype.newbyteorder(">" if order == ">" else "<")).tobytes()
     if not order:
         body = "".join(" ".join(map(str, row)) + "\n" for row in vertices.tolist()).encode()
     path.write_bytes("\n".join([*lines, "end_header", ""]).encode() + body)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from unrender.datasets.cloud_files.damage import check_room, damaged, said_in_one_line
+from unrender.datasets.cloud_files.laz_chunks import check_chunks
 from unrender.datasets.cloud_files.levels import grey, whole_levels
 from unrender.datasets.point_cloud import FARTHEST, PointCloud
 from unrender.errors import CaptureError
@@ -81,7 +82,7 @@ def write_las(path: Path | str, cloud: PointCloud) -> float:
     positions that are not finite or beyond ``FARTHEST``, which LAS cannot hold, and without laspy and lazrs.
     """
     path = Path(path)
-    laspy, _ = _laspy()
+    laspy = _laspy()
     positions = cloud.positions.detach().cpu().double().numpy()
     if len(cloud) == 0 or not np.abs(positions).max() <= FARTHEST:
         what = "no points to write" if len(cloud) == 0 else "LAS holds finite positions only"
@@ -100,14 +101,14 @@ def write_las(path: Path | str, cloud: PointCloud) -> float:
     return step / 2
 
 
-def _laspy() -> tuple[Any, Any]:
-    """laspy, and lazrs, which it takes for LAZ."""
+def _laspy() -> Any:
+    """laspy, when lazrs is there too, which it takes for LAZ."""
     try:
         import laspy
-        import lazrs
+        import lazrs  # noqa: F401
     except ImportError:
         raise CaptureError("LAS and LAZ need the packages laspy and lazrs", do="pip install 'unrender[las]'") from None
-    return laspy, lazrs
+    return laspy
 
 
 def _header(stream: BinaryIO) -> _Header:
@@ -138,31 +139,6 @@ def _check(stream: BinaryIO, header: _Header) -> None:
         raise ValueError(f"it is too short for the {header.count} points that its header states")
 
 
-def _check_chunks(stream: BinaryIO, header: _Header, vlr: Any) -> None:
-    """Raises ValueError where LAZ's own description of its chunks does not fit the points that the header states.
-
-    The table of chunks lies behind the points. A chunk begins with one point as it is, so that there are no more
-    chunks than points would fit uncompressed.
-    """
-    size = os.fstat(stream.fileno()).st_size
-    stream.seek(header.points_at)
-    (table_at,) = struct.unpack("<q", stream.read(8))
-    if table_at == -1:  # by a writer that could not go back
-        stream.seek(-8, os.SEEK_END)
-        (table_at,) = struct.unpack("<q", stream.read(8))
-    if not header.points_at + 8 <= table_at <= size - 8:
-        raise ValueError("its table of chunks lies outside the file")
-    stream.seek(table_at)
-    _, chunks = struct.unpack("<II", stream.read(8))
-    if not 0 < chunks * header.record_size <= table_at - header.points_at:
-        raise ValueError(f"no room for {chunks} chunks of points")
-    if vlr.item_size() != header.record_size:
-        raise ValueError(f"{vlr.item_size()} bytes a point in one place, {header.record_size} in another")
-    if not vlr.uses_variable_size_chunks() and chunks * vlr.chunk_size() < header.count:
-        raise ValueError(f"it is too short for the {header.count} points that its header states")
-    stream.seek(header.points_at)
-
-
 @contextmanager
 def _laspy_errors(path: Path) -> Iterator[None]:
     """Whatever laspy and lazrs raise for damaged files, as one line. A panic of Rust is no Exception by its class."""
@@ -175,11 +151,14 @@ def _laspy_errors(path: Path) -> Iterator[None]:
 
 
 def _points(stream: BinaryIO, header: _Header) -> PointCloud:
-    laspy, lazrs = _laspy()
+    laspy = _laspy()
     # one thread: it reads forward and trusts no sizes of chunks
     reader = laspy.open(stream, laz_backend=laspy.LazBackend.Lazrs, read_evlrs=False, closefd=False)
     if header.point_format & _COMPRESSED:
-        _check_chunks(stream, header, lazrs.LazVlr(reader.header.vlrs.get("LasZipVlr")[0].record_data))
+        records = reader.header.vlrs.get("LasZipVlr")
+        if not records:
+            raise ValueError("compressed, but it does not say how")
+        check_chunks(stream, records[0].record_data, header.points_at, header.record_size, header.count)
     names = set(reader.header.point_format.dimension_names)
     wanted = {"colors": ("red", "green", "blue"), "normals": _NORMAL, "intensity": ("intensity",)}
     wanted = {key: dimensions for key, dimensions in wanted.items() if names.issuperset(dimensions)}
