@@ -15,6 +15,7 @@ from unrender.datasets.clouds import read_ply
 from unrender.datasets.colmap import write_colmap
 from unrender.datasets.formats import read_reconstruction
 from unrender.datasets.reconstruction import Ids, Observations
+from unrender.fit.checkpoint import points_of
 from unrender.fit.run import Run
 from unrender.images.io import read_exr, read_exr_metadata
 
@@ -44,6 +45,13 @@ def run_of_tracked(unrender, tracked, small, tmp_path_factory):
     said = unrender("fit", tracked, "-o", run, "--config", small, "--steps", 4, "--threads", 1, "--quiet")
     assert said.status == 0, said.err
     return run
+
+
+def source_of(run):
+    """Which points of the input those of a run's scene are."""
+    source = points_of(Run.open(run).load_model()).source
+    assert source is not None
+    return source
 
 
 def assert_same_model(ours, theirs):
@@ -79,8 +87,7 @@ def test_without_refinement_the_export_is_the_input(unrender, tracked, run_of_tr
     assert_same_model(tmp_path / "out" / "sparse" / "0", tracked / "sparse" / "0")
     assert (tmp_path / "out" / "images" / "photo_3.jpg").resolve() == (tracked / "images" / "photo_3.jpg").resolve()
     added = read_ply(tmp_path / "out" / "added_points.ply")
-    scene = Run.open(run_of_tracked).load_model().scene
-    assert len(added) == int((scene.source < 0).sum()) > 0
+    assert len(added) == int((source_of(run_of_tracked) < 0).sum()) > 0
     assert f"{len(added)} points that the fit added" in said.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
@@ -90,17 +97,18 @@ def test_refined_cameras_come_out(unrender, tracked, run_of_tracked, tmp_path):
     from unrender.fit.exported import export_run
 
     run = Run.open(run_of_tracked)
-    model = run.load_model()
+    model, source = run.load_model(), source_of(run_of_tracked)
+    scene = points_of(model)
     shift = torch.full((9, 6), 0.01, dtype=torch.float64)
-    kept = torch.nonzero(model.scene.source >= 0)[:, 0]
-    position = model.scene.position.clone()
+    kept = torch.nonzero(source >= 0)[:, 0]
+    position = scene.position.clone()
     position[kept[:5]] += 0.25
-    moved = replace(model, cameras=model.cameras.moved(shift), scene=replace(model.scene, position=position))
+    moved = replace(model, cameras=model.cameras.moved(shift), scene=replace(scene, position=position))
     write_capture(tmp_path / "out", export_run(run, moved).reconstruction, "colmap", photos="none")
     given, back = read_reconstruction(tracked), read_reconstruction(tmp_path / "out")
     torch.testing.assert_close(back.camera_from_world, moved.cameras.camera_from_world, rtol=0, atol=1e-12)
     difference = back.points.positions - given.points.positions
-    where = model.scene.source[kept[:5]].long()
+    where = source[kept[:5]].long()
     torch.testing.assert_close(difference[where], torch.full((5, 3), 0.25, dtype=torch.float64), rtol=0, atol=1e-6)
     difference[where] = 0
     assert not bool(difference.any())
@@ -108,11 +116,13 @@ def test_refined_cameras_come_out(unrender, tracked, run_of_tracked, tmp_path):
 
 def test_ply_has_the_whole_scene_in_the_inputs_frame(unrender, tracked, run_of_tracked, tmp_path):
     said = unrender("export", run_of_tracked, "--to", "ply", "-o", tmp_path / "out", "--json")
-    cloud, scene = read_ply(tmp_path / "out" / "points.ply"), Run.open(run_of_tracked).load_model().scene
-    assert json.loads(said.out)["points"] == len(cloud) == len(scene)
-    kept = scene.source >= 0
+    cloud, source = read_ply(tmp_path / "out" / "points.ply"), source_of(run_of_tracked)
+    assert json.loads(said.out)["points"] == len(cloud) == len(source)
+    kept = source >= 0
     given = read_reconstruction(tracked).points
-    index = scene.source[kept].long()
+    index = source[kept].long()
+    assert cloud.colors is not None
+    assert given.colors is not None
     torch.testing.assert_close(cloud.positions[kept], given.positions[index], rtol=0, atol=1e-6)
     seen = cloud.colors[kept] != 0.5
     assert float((cloud.colors[kept] - given.colors[index])[seen].abs().median()) < 0.1
