@@ -17,9 +17,10 @@ import torch
 from unrender.cameras.lens import Lens
 from unrender.errors import CaptureError
 from unrender.images.exif import read_ev100
-from unrender.images.io import check_picture
+from unrender.images.header import PictureHeader
+from unrender.images.io import check_picture, inspect_picture
 
-__all__ = ["check_photos", "checksums", "find_masks", "find_photos", "read_exposures"]
+__all__ = ["check_photos", "checksums", "depth_notes", "find_masks", "find_photos", "read_exposures"]
 
 _NAMED = 3
 """How many names a note gives before it only counts."""
@@ -60,16 +61,17 @@ def find_photos(names: Iterable[str], folder: Path) -> dict[str, Path]:
     return photos
 
 
-def check_photos(photos: Mapping[str, Path], lenses: Sequence[Lens]) -> None:
-    """Raises CaptureError unless every photo is whole and has the size that its camera was made for.
+def check_photos(photos: Mapping[str, Path], lenses: Sequence[Lens]) -> list[PictureHeader]:
+    """What the header of every photo says. Raises CaptureError unless each is whole and of the size of its camera.
 
     ``lenses``: that of each photo, in their order. A common ratio or a quarter turn is named as the likely cause.
     """
-    differing: list[tuple[Path, Size, Lens]] = []
-    for path, lens in zip(photos.values(), lenses, strict=True):
-        size = check_picture(path)
-        if size != (lens.height, lens.width):
-            differing.append((path, size, lens))
+    headers = [inspect_picture(path) for path in photos.values()]
+    differing = [
+        (path, (header.height, header.width), lens)
+        for path, header, lens in zip(photos.values(), headers, lenses, strict=True)
+        if (header.height, header.width) != (lens.height, lens.width)
+    ]
     if differing:
         path, (height, width), lens = differing[0]
         raise CaptureError(
@@ -79,6 +81,15 @@ def check_photos(photos: Mapping[str, Path], lenses: Sequence[Lens]) -> None:
             got=f"{width} x {height} ({len(differing)} of {len(photos)} photos differ)",
             do=_remedy((height, width), lens),
         )
+    return headers
+
+
+def depth_notes(names: Iterable[str], headers: Sequence[PictureHeader]) -> tuple[str, ...]:
+    """For the user: which photos hold linear light, which is encoded and clipped before it is fitted to."""
+    linear = [name for name, header in zip(names, headers, strict=True) if header.linear]
+    if not linear:
+        return ()
+    return (f"{len(linear)} photos are linear: encoded with the sRGB curve, clipped at 1: {_some(linear)}",)
 
 
 def find_masks(

@@ -12,7 +12,7 @@ from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture, hold_out
 from unrender.datasets.clouds import PointCloud, read_cloud
 from unrender.datasets.formats import read_reconstruction
-from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
+from unrender.datasets.photos import check_photos, depth_notes, find_masks, find_photos, read_exposures
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError
 
@@ -47,15 +47,16 @@ def read_capture(
     root = Path(path)
     found = read_reconstruction(root, format, images=None if images is None else Path(images))
     photos = find_photos(found.names, _image_folder(found, root))
-    check_photos(photos, found.lens_of_view)
+    headers = check_photos(photos, found.lens_of_view)
+    deep = tuple(view for view, header in enumerate(headers) if header.deep)
     cloud, cloud_notes = _points(found, root, points)
     mask_paths, mask_notes = _masks(found, masks)
     exif_ev, exif_notes = _exposures(found, photos)
     test = _held_out(found, test_every, test_names)
     cameras = cameras_of(found, exif_ev, test)
-    notes = (*found.notes, *cloud_notes, *mask_notes, *exif_notes)
+    notes = (*found.notes, *cloud_notes, *mask_notes, *exif_notes, *depth_notes(found.names, headers))
     files = tuple(photos.values())
-    return Capture(root, found.names, files, mask_paths, cameras, cloud, exif_ev, test, notes, budget)
+    return Capture(root, found.names, files, mask_paths, cameras, cloud, exif_ev, test, notes, budget, deep)
 
 
 def cameras_of(found: Reconstruction, exif_ev: torch.Tensor, test: Sequence[int] = ()) -> Cameras:

@@ -264,9 +264,12 @@ def _texels(capture: Capture, settings: FitSettings) -> int:
 
 
 def _picture_bytes(capture: Capture) -> int:
-    """All photos as they are kept: three bytes a pixel, and one more where there is a mask."""
-    pixels = capture.cameras.sizes.prod(dim=1).tolist()
-    return sum(count * (3 + (mask is not None)) for count, mask in zip(pixels, capture.mask_paths, strict=True))
+    """All photos as they are kept: three bytes a pixel, six of deep ones, and one more where there is a mask."""
+    pixels, deep = capture.cameras.sizes.prod(dim=1).tolist(), set(capture.deep)
+    return sum(
+        count * (3 * (1 + (view in deep)) + (mask is not None))
+        for view, (count, mask) in enumerate(zip(pixels, capture.mask_paths, strict=True))
+    )
 
 
 def _starting(capture: Capture, settings: FitSettings, points: int, photo: int) -> int:

@@ -9,7 +9,6 @@ already turned it into t, N or ISO. What is missing stays missing; it is never 0
 from __future__ import annotations
 
 import math
-import struct
 import warnings
 from collections.abc import MutableMapping
 from fractions import Fraction
@@ -19,18 +18,11 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
+from unrender.images import heif, pillow
+from unrender.images.header import UNREADABLE, kind_of
+
 __all__ = ["ev100", "exif_bytes", "read_ev100"]
 
-_NOT_A_PHOTO = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    EOFError,
-    KeyError,
-    struct.error,
-    Image.DecompressionBombError,
-)
 _ISO_ELSEWHERE = 65535
 """EXIF 2.3 writes this when the speed does not fit into 16 bits: then the tag says nothing."""
 
@@ -43,14 +35,17 @@ def ev100(f_number: float, seconds: float, iso: float) -> float | None:
 
 
 def read_ev100(path: Path | str) -> float | None:
-    """EV100 of a photo file in stops; None when its EXIF is missing, incomplete, absurd or damaged."""
+    """EV100 of a photo file in stops; None when its EXIF is missing, incomplete, absurd or damaged.
+
+    Raises CaptureError only where the extra is absent that a photo needs.
+    """
     try:
-        tags = _exif(path)
+        tags = _exif(Path(path))
         f_number, seconds, iso = (
             _number(tags.get(tag))
             for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime, ExifTags.Base.ISOSpeedRatings)
         )
-    except _NOT_A_PHOTO:
+    except UNREADABLE:
         return None
     return None if iso == _ISO_ELSEWHERE else ev100(f_number, seconds, iso)
 
@@ -71,12 +66,21 @@ def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
     return exif.tobytes()
 
 
-def _exif(path: Path | str) -> MutableMapping[int, Any]:
+def _exif(path: Path) -> MutableMapping[int, Any]:
     """The tags of a photo. Pillow warns of damage on stderr; we return what there is."""
+    kind = kind_of(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path) as photo:
-            return photo.getexif().get_ifd(ExifTags.IFD.Exif)
+        if kind not in ("HEIF", "TIFF"):
+            with pillow.opened(path) as photo:
+                return photo.getexif().get_ifd(ExifTags.IFD.Exif)
+        exif = Image.Exif()
+        if kind == "HEIF":
+            exif.load(heif.exif_block(path))
+            return exif.get_ifd(ExifTags.IFD.Exif)
+        with path.open("rb") as file:  # as a table of tags: Pillow does not open every TIFF
+            exif.load_from_fp(file)
+            return exif.get_ifd(ExifTags.IFD.Exif)
 
 
 def _number(value: object) -> float:
