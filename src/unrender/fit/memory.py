@@ -266,7 +266,7 @@ def _texels(capture: Capture, settings: FitSettings) -> int:
 def _picture_bytes(capture: Capture) -> int:
     """All photos as they are kept: three bytes a pixel, and one more where there is a mask."""
     pixels = capture.cameras.sizes.prod(dim=1).tolist()
-    return sum(count * (3 + (mask is not None)) for count, mask in zip(pixels, capture.mask_paths, strict=True))
+    return sum(count * (3 + masked) for count, masked in zip(pixels, capture.masked, strict=True))
 
 
 def _starting(capture: Capture, settings: FitSettings, points: int, photo: int) -> int:

@@ -1,4 +1,4 @@
-"""Exposure from EXIF: how much light a photo says it was given.
+"""From EXIF: how much light a photo says it was given, and which way up it says it is.
 
     EV100 = log2(N^2 / t) - log2(ISO / 100)          N f-number, t seconds
 
@@ -9,17 +9,16 @@ already turned it into t, N or ISO. What is missing stays missing; it is never 0
 from __future__ import annotations
 
 import math
+import os
 import struct
 import warnings
-from collections.abc import MutableMapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-__all__ = ["ev100", "exif_bytes", "read_ev100"]
+__all__ = ["ev100", "exif_bytes", "read_ev100", "read_orientation"]
 
 _NOT_A_PHOTO = (
     OSError,
@@ -45,7 +44,7 @@ def ev100(f_number: float, seconds: float, iso: float) -> float | None:
 def read_ev100(path: Path | str) -> float | None:
     """EV100 of a photo file in stops; None when its EXIF is missing, incomplete, absurd or damaged."""
     try:
-        tags = _exif(path)
+        tags = _tags(path).get_ifd(ExifTags.IFD.Exif)
         f_number, seconds, iso = (
             _number(tags.get(tag))
             for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime, ExifTags.Base.ISOSpeedRatings)
@@ -53,6 +52,15 @@ def read_ev100(path: Path | str) -> float | None:
     except _NOT_A_PHOTO:
         return None
     return None if iso == _ISO_ELSEWHERE else ev100(f_number, seconds, iso)
+
+
+def read_orientation(path: Path | str) -> int:
+    """EXIF orientation of a photo file, 1 to 8; 1, as stored, when its EXIF is missing, absurd or damaged."""
+    try:
+        value = _tags(path).get(ExifTags.Base.Orientation)
+    except _NOT_A_PHOTO:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
@@ -71,12 +79,27 @@ def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
     return exif.tobytes()
 
 
-def _exif(path: Path | str) -> MutableMapping[int, Any]:
+def _tags(path: Path | str) -> Image.Exif:
     """The tags of a photo. Pillow warns of damage on stderr; we return what there is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as photo:
-            return photo.getexif().get_ifd(ExifTags.IFD.Exif)
+            if photo.format == "PNG" and "exif" not in photo.info:
+                photo.info["exif"] = _png_exif(Path(path))
+            # Not the PNG's own method: it would decode the picture to see whether tags follow it.
+            return Image.Image.getexif(photo)
+
+
+def _png_exif(path: Path) -> bytes | None:
+    """The EXIF chunk of a PNG, wherever it is, stepping over the others; None where there is none."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[:4], "big")
+            if head[4:] == b"eXIf":
+                return file.read(length)
+            file.seek(length + 4, os.SEEK_CUR)
+    return None
 
 
 def _number(value: object) -> float:

@@ -1,8 +1,9 @@
 """Pictures in files: photos in, pictures out.
 
 Photos come in as 8-bit RGB exactly as their pixels are stored. **The EXIF orientation is not applied**, because
-COLMAP does not apply it either: its cameras and poses belong to the stored pixels. Transparency is dropped (a mask
-says what not to use), grey becomes RGB. Rendered pictures go out as 8-bit PNG, linear radiance as float32 EXR.
+COLMAP does not apply it either: its cameras and poses belong to the stored pixels (``orientation.py`` turns them for
+those who want it). Transparency is dropped unless asked for, grey becomes RGB. Rendered pictures go out as 8-bit PNG,
+linear radiance as float32 EXR.
 Everywhere H rows, W columns, channels last.
 """
 
@@ -18,17 +19,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, TiffImagePlugin
+from PIL.TiffImagePlugin import TiffImageFile
 
 from unrender.errors import CaptureError, ShapeError
+from unrender.images.orientation import STORED, stored
 
 __all__ = [
     "ExrAttribute",
     "check_picture",
+    "has_alpha",
     "read_exr",
     "read_exr_metadata",
     "read_mask",
     "read_photo",
+    "read_photo_with_alpha",
     "write_exr",
     "write_png",
 ]
@@ -49,6 +54,20 @@ def read_photo(path: Path | str) -> torch.Tensor:
     return torch.from_numpy(_decode(Path(path), "RGB"))
 
 
+def read_photo_with_alpha(path: Path | str) -> torch.Tensor:
+    """A photo as uint8 [H, W, 4]: as ``read_photo``, and how opaque each pixel is, 255 where the file does not say."""
+    return torch.from_numpy(_decode(Path(path), "RGBA"))
+
+
+def has_alpha(path: Path | str) -> bool:
+    """Whether a picture file says how opaque its pixels are, without decoding it. Raises CaptureError as above."""
+    try:
+        with _opened(Path(path)) as picture:
+            return picture.has_transparency_data
+    except _UNREADABLE as error:
+        raise _unreadable(Path(path), error) from None
+
+
 def read_mask(path: Path | str) -> torch.Tensor:
     """A mask as uint8 [H, W], 255 = use. Colours count by their brightness. Raises CaptureError as ``read_photo``."""
     return torch.from_numpy(_decode(Path(path), "L"))
@@ -65,7 +84,7 @@ def check_picture(path: Path | str) -> tuple[int, int]:
     try:
         with _opened(path) as picture:
             whole = _WHOLE.get(picture.format or "", _cannot_tell)(path, picture)
-            width, height = picture.size
+            height, width = _stored_size(picture)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from None
     if not whole:
@@ -144,14 +163,29 @@ def _decode(path: Path, mode: str) -> np.ndarray:
     """The stored pixels of a file in the given Pillow mode."""
     try:
         with _opened(path) as picture:
+            turned = _turned_by_pillow(picture)
             picture.load()
             if picture.mode in _WIDE_GREY:
                 picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             if picture.mode in ("I", "F"):
                 raise ValueError(f"pixel type {picture.mode}")
-            return np.array(picture.convert(mode))
+            pixels = np.array(picture.convert(mode))
+            return pixels if turned == STORED else stored(torch.from_numpy(pixels), turned).numpy()
     except _UNREADABLE as error:
         raise _unreadable(path, error) from None
+
+
+def _stored_size(picture: Image.Image) -> tuple[int, int]:
+    """(height, width) of the pixels in the file."""
+    if isinstance(picture, TiffImageFile):
+        return picture.tag_v2[TiffImagePlugin.IMAGELENGTH], picture.tag_v2[TiffImagePlugin.IMAGEWIDTH]
+    return picture.height, picture.width
+
+
+def _turned_by_pillow(picture: Image.Image) -> int:
+    """The orientation that Pillow is going to apply: of TIFF files it does, unasked, and of no others."""
+    orientation = picture.getexif().get(ExifTags.Base.Orientation) if isinstance(picture, TiffImageFile) else STORED
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else STORED
 
 
 @contextmanager
