@@ -84,7 +84,7 @@ def test_photos_are_decoded_once_while_the_budget_lasts(capture: Capture, monkey
         decoded.append(path)
         return read_photo(path)
 
-    monkeypatch.setattr("unrender.datasets.capture.read_photo", count)
+    monkeypatch.setattr("unrender.datasets.pictures.read_photo", count)
     roomy = dataclasses.replace(capture)
     tight = dataclasses.replace(capture, budget=2 * 48 * 30 * 3)
     for _ in range(2):

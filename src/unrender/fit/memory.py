@@ -264,11 +264,11 @@ def _texels(capture: Capture, settings: FitSettings) -> int:
 
 
 def _picture_bytes(capture: Capture) -> int:
-    """All photos as they are kept: three bytes a pixel, six of deep ones, and one more where there is a mask."""
+    """All photos as they are kept: three bytes a pixel, one more where there is a mask, twice as many of deep ones."""
     pixels, deep = capture.cameras.sizes.prod(dim=1).tolist(), set(capture.deep)
     return sum(
-        count * (3 * (1 + (view in deep)) + (mask is not None))
-        for view, (count, mask) in enumerate(zip(pixels, capture.mask_paths, strict=True))
+        count * (3 + masked) * (1 + (view in deep))
+        for view, (count, masked) in enumerate(zip(pixels, capture.masked, strict=True))
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from unrender.errors import CaptureError, ShapeError
 from unrender.images.header import UNREADABLE, PictureHeader, refuse_bomb, unreadable
 
-__all__ = ["ExrAttribute", "inspect", "read_exr", "read_exr_metadata", "write_exr"]
+__all__ = ["ExrAttribute", "inspect", "read_exr", "read_exr_channels", "read_exr_metadata", "write_exr"]
 
 ExrAttribute: TypeAlias = str | int | float | tuple[float, ...] | np.ndarray
 """A value in an EXR header: text, numbers, chromaticities (8 floats) or a float32 [4, 4] matrix."""
@@ -49,11 +49,21 @@ def read_exr(path: Path | str) -> torch.Tensor:
 
     Raises CaptureError when the file is absent, damaged, or has neither R G B nor Y.
     """
-    _, channels = _open_exr(Path(path))
-    names = _colours(channels, path)
+    return torch.from_numpy(read_exr_channels(Path(path)))
+
+
+def read_exr_channels(path: Path, alpha: bool = False) -> np.ndarray:
+    """float32 [H, W, 3] as ``read_exr``; with ``alpha`` [H, W, 4], opacity 1 where there is no channel A."""
+    _, channels = _open_exr(path)
+    names: tuple[str, ...] = _colours(channels, path)
+    if alpha and "A" in channels:
+        names = (*names, "A")
     if len({channels[name].shape for name in names}) > 1:
         raise CaptureError("channels of different sizes", where=path, do="export it as R G B")
-    return torch.from_numpy(np.stack([channels[name].astype(np.float32) for name in names], axis=-1))
+    planes = [channels[name].astype(np.float32) for name in names]
+    if alpha and "A" not in channels:
+        planes.append(np.ones_like(planes[0]))
+    return np.stack(planes, axis=-1)
 
 
 def read_exr_metadata(path: Path | str) -> dict[str, Any]:
@@ -75,6 +85,8 @@ def _open_exr(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         _read_header(path)  # what is too large is not to be allocated
         with OpenEXR.File(str(path), separate_channels=True) as file:
+            if not file.parts:  # says why on stderr, and goes on
+                raise ValueError("its pixels are damaged")
             return dict(file.header()), {name: channel.pixels for name, channel in file.channels().items()}
     except UNREADABLE as error:
         raise unreadable(path, error) from None
@@ -94,8 +106,10 @@ def inspect(path: Path) -> PictureHeader:
     """What the header says. Raises one of UNREADABLE, CaptureError when there is no colour."""
     version, parts, end = _read_header(path)
     height, width = _size(parts[0])
-    _colours(_channels(parts[0]), path)
-    return PictureHeader(height, width, deep=True, linear=True, whole=_is_whole(path, version, parts, end))
+    channels = set(_channels(parts[0]))
+    _colours(channels, path)
+    whole = _is_whole(path, version, parts, end)
+    return PictureHeader(height, width, deep=True, linear=True, whole=whole, alpha="A" in channels)
 
 
 _Header = dict[str, bytes]

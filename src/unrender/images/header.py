@@ -9,6 +9,7 @@ import importlib
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -49,7 +50,8 @@ _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
 class PictureHeader(NamedTuple):
     """Size in stored pixels; ``deep``: more than 8 bits a channel are kept; ``linear``: numbers are light, not sRGB;
-    ``whole``: nothing is missing at the end, as far as that can be told without decoding.
+    ``whole``: nothing is missing at the end, as far as that can be told without decoding; ``alpha``: something says how
+    opaque each pixel is; ``several``: other pictures follow the first, which alone is read.
     """
 
     height: int
@@ -57,6 +59,8 @@ class PictureHeader(NamedTuple):
     deep: bool = False
     linear: bool = False
     whole: bool = True
+    alpha: bool = False
+    several: bool = False
 
 
 def kind_of(path: Path) -> str:
@@ -90,10 +94,8 @@ def refuse_bomb(height: int, width: int) -> None:
 def load_extra(modules: Sequence[str], extra: str, path: Path, what: str) -> ModuleType:
     """The first of the libraries ``modules`` that is installed. Raises CaptureError that names the extra."""
     for module in modules:
-        try:
+        with suppress(ImportError):
             return importlib.import_module(module)
-        except ImportError:
-            continue
     raise CaptureError(f"{what} needs {modules[0]}", where=path, do=f"pip install 'unrender[{extra}]'")
 
 

@@ -1,4 +1,4 @@
-"""HEIC and HEIF, as phones take them, through pi-heif (extra ``[heic]``), the half of pillow-heif that decodes, or the whole.
+"""HEIC and HEIF, as phones take them, through pi-heif (extra ``[heic]``) or pillow-heif, where that is there.
 
 Pixels are turned and mirrored as the container says (``irot``, ``imir``): that belongs to decoding, every decoder does
 it, so also the one that made the pictures that a reconstruction saw. The EXIF orientation is not applied on top.
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from unrender.images.header import PictureHeader, load_extra, refuse_bomb
+from unrender.images.pillow import with_opacity
 
 __all__ = ["decode", "exif_block", "inspect"]
 
@@ -25,14 +26,18 @@ def inspect(path: Path) -> PictureHeader:
     """What the container says. Raises one of UNREADABLE, CaptureError without the extra."""
     picture = _opened(path)
     width, height = picture.size
-    return PictureHeader(height, width, _bits(picture) > 8, whole=_is_whole(path))
+    return PictureHeader(height, width, _bits(picture) > 8, whole=_is_whole(path), alpha=bool(picture.has_alpha))
 
 
-def decode(path: Path) -> np.ndarray:
-    """[H, W, 3] uint8, or uint16 (full range) of files of 10 and 12 bits. Raises as ``inspect``."""
+def decode(path: Path, mode: str = "RGB") -> np.ndarray:
+    """[H, W, 3], with mode "RGBA" [H, W, 4], uint8, or uint16 (full range) of files of 10 and 12 bits. Raises as
+    ``inspect``.
+    """
     picture = _opened(path)
     pixels = np.asarray(picture)
-    pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
+    pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+    opacity = pixels[..., 3] if pixels.shape[2] == 4 and picture.has_alpha else None
+    pixels = with_opacity(pixels[..., :3], opacity, mode)
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     most = 2 ** _bits(picture) - 1
@@ -51,6 +56,8 @@ def _bits(picture: Any) -> int:
 def _opened(path: Path) -> Any:
     """The primary picture, not decoded yet."""
     heif = load_extra(_LIBRARIES, "heic", path, "HEIC")
+    # Damaged descriptions of depth images have crashed the interpreter (pi-heif 1.4.0), and nobody here wants them.
+    heif.options.DEPTH_IMAGES = heif.options.THUMBNAILS = heif.options.AUX_IMAGES = False
     picture = heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
     refuse_bomb(picture.size[1], picture.size[0])
     return picture

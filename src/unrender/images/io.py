@@ -2,9 +2,9 @@
 
 Photos come in as RGB exactly as their pixels are stored, with all the bits that they have: 8-bit files as uint8, deeper
 ones (PNG, TIFF, HEIC, EXR) as uint16 of full range. **The EXIF orientation is not applied**, because COLMAP does not
-apply it either: its cameras and poses belong to the stored pixels. Transparency is dropped (a mask says what not to
-use), grey becomes RGB, of several pages the first counts. Rendered pictures go out as 8-bit PNG, linear radiance as
-float32 EXR. Everywhere H rows, W columns, channels last.
+apply it either: its cameras and poses belong to the stored pixels (``orientation.py`` turns them for those who want
+it). Transparency is dropped unless asked for, grey becomes RGB, of several pages the first counts. Rendered pictures go
+out as 8-bit PNG, linear radiance as float32 EXR. Everywhere H rows, W columns, channels last.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "read_exr_metadata",
     "read_mask",
     "read_photo",
+    "read_photo_with_alpha",
     "write_exr",
     "write_png",
 ]
@@ -44,14 +45,18 @@ def read_photo(path: Path | str) -> torch.Tensor:
     """A photo as [H, W, 3], RGB in the file's own encoding (as a rule sRGB), pixels as stored.
 
     uint8 where the file has 8 bits or fewer, else uint16, 65535 = white. EXR and floating-point TIFF hold linear light
-    without a bound: they are encoded with the sRGB curve, clipped at 1; NaN and infinity become 0. CMYK is converted
+    without a bound: they are encoded with the sRGB curve, clipped at 1 (infinity too); NaN becomes 0. CMYK is converted
     without its profile. Raises CaptureError when the file is absent, damaged, of more than 500 megapixels, or of a
     kind that we do not read or whose extra is not installed.
     """
-    pixels = _decode(Path(path), "RGB")
-    if pixels.dtype == np.float32:
-        return _encoded(torch.from_numpy(pixels))
-    return torch.from_numpy(pixels)
+    return _levels(_decode(Path(path), "RGB"))
+
+
+def read_photo_with_alpha(path: Path | str) -> torch.Tensor:
+    """A photo as ``read_photo``, and how opaque each pixel is: [H, W, 4] of one type, opaque where the file does not
+    say. Colours are not multiplied by opacity; those of EXR and of some TIFF files were, and are divided by it.
+    """
+    return _levels(_decode(Path(path), "RGBA"))
 
 
 def read_mask(path: Path | str) -> torch.Tensor:
@@ -109,22 +114,29 @@ _INSPECT = {"EXR": exr.inspect, "TIFF": tiff.inspect, "HEIF": heif.inspect}
 
 
 def _decode(path: Path, mode: str) -> np.ndarray:
-    """The stored pixels of a file: uint8, uint16 or float32 (linear) [H, W, 3], or, for mode "L", uint8 [H, W]."""
+    """The stored pixels of a file: uint8, uint16 or float32 (linear) [H, W, 3], [H, W, 4] for mode "RGBA", or, for mode
+    "L", uint8 [H, W] as well.
+    """
     try:
         kind = kind_of(path)
         if kind == "EXR":
-            return read_exr(path).numpy()
+            pixels = exr.read_exr_channels(path, alpha=mode == "RGBA")
+            return tiff.divided(pixels) if mode == "RGBA" else pixels
         if kind == "HEIF":
-            return heif.decode(path)
+            return heif.decode(path, mode)
         return tiff.decode(path, mode) if kind == "TIFF" else pillow.decode(path, mode)
     except UNREADABLE as error:
         raise unreadable(path, error) from None
 
 
-def _encoded(linear: torch.Tensor) -> torch.Tensor:
-    """Linear light [H, W, 3] as a camera would have recorded it at 16 bits."""
-    out = torch.empty(linear.shape, dtype=torch.uint16)
-    for start in range(0, len(linear), _ROWS):
-        light = linear[start : start + _ROWS].nan_to_num(nan=0, posinf=0, neginf=0).clamp(0, 1)
-        out[start : start + _ROWS] = (srgb_from_linear(light) * _MOST).round().to(torch.uint16)
+def _levels(pixels: np.ndarray) -> torch.Tensor:
+    """Pixels as a tensor of whole numbers: linear light is encoded as a camera would have recorded it at 16 bits."""
+    stored = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
+    if stored.dtype != torch.float32:
+        return stored
+    out = torch.empty(stored.shape, dtype=torch.uint16)
+    for start in range(0, len(stored), _ROWS):
+        light = stored[start : start + _ROWS].nan_to_num(nan=0, posinf=1, neginf=0).clamp(0, 1)
+        light[..., :3] = srgb_from_linear(light[..., :3])
+        out[start : start + _ROWS] = (light * _MOST).round().to(torch.uint16)
     return out

@@ -20,7 +20,7 @@ from PIL import Image
 
 from unrender.images.header import PictureHeader, refuse_bomb
 
-__all__ = ["decode", "decode_deep", "inspect", "opened", "splits"]
+__all__ = ["decode", "decode_deep", "inspect", "opened", "splits", "with_opacity"]
 
 _START_OF_SCAN, _PADDING, _END_OF_IMAGE = 0xDA, (0x00, 0xFF), b"\xff\xd9"
 """JPEG markers; between its segments there may be padding."""
@@ -28,6 +28,8 @@ _SPLIT = {"RGB;16", "RGBA;16", "RGBX;16"}
 """Raw modes, less their byte order, of which Pillow unpacks one byte of two."""
 _GREY_ALPHA = "LA;16B"
 """Grey and opacity of 16 bits: four bytes a pixel, which may as well be unpacked as RGBA."""
+_MOVING = ("GIF", "PNG", "WEBP")
+"""Formats whose further pictures are no previews or other looks of the first."""
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -37,47 +39,73 @@ def inspect(path: Path) -> PictureHeader:
         width, height = picture.size
         look = {"JPEG": _jpeg_is_whole, "MPO": _jpeg_is_whole, "PNG": _png_is_whole, "WEBP": _webp_is_whole}
         whole = look[picture.format](path) if picture.format in look else True
-        deep = picture.mode.startswith("I;16") or _raw_mode(picture) == "I;16B" or splits(picture)
-        return PictureHeader(height, width, deep, whole=whole)
+        split, raw = splits(picture), _raw_mode(picture)
+        return PictureHeader(
+            height,
+            width,
+            deep=split or raw == "I;16B" or picture.mode.startswith("I;16"),
+            whole=whole,
+            alpha=_has_alpha(raw) if split else picture.has_transparency_data,
+            several=picture.format in _MOVING and getattr(picture, "is_animated", False),
+        )
 
 
 def decode(path: Path, mode: str) -> np.ndarray:
-    """Stored pixels in a Pillow mode of 8 bits ("RGB" or "L"); of deeper files "RGB" as uint16 [H, W, 3].
-
-    Raises one of UNREADABLE.
+    """Stored pixels in a Pillow mode of 8 bits ("RGB", "RGBA" or "L"); of deeper files uint16 [H, W, 3 or 4], except
+    for "L". Raises one of UNREADABLE.
     """
     with opened(path) as picture:
-        if splits(picture) and mode == "RGB":
-            return decode_deep(path)
-        wide_grey = picture.mode.startswith("I;16") or _raw_mode(picture) == "I;16B"
-        if wide_grey:
+        if splits(picture) and mode != "L":
+            return decode_deep(path, mode)
+        if picture.mode.startswith("I;16") or _raw_mode(picture) == "I;16B":
             grey = np.asarray(picture).astype(np.uint16)
-            return np.repeat(grey[..., None], 3, axis=2) if mode == "RGB" else (grey >> 8).astype(np.uint8)
+            return (grey >> 8).astype(np.uint8) if mode == "L" else with_opacity(_as_rgb(grey), None, mode)
         picture.load()
         if picture.mode in ("I", "F"):
             raise ValueError(f"pixel type {picture.mode}")
         return np.array(picture.convert(mode))
 
 
-def decode_deep(path: Path) -> np.ndarray:
-    """uint16 [H, W, 3] of a file that ``splits``, opacity dropped."""
+def decode_deep(path: Path, mode: str) -> np.ndarray:
+    """uint16 [H, W, 3] (mode "RGB") or [H, W, 4] ("RGBA") of a file that ``splits``."""
     with opened(path) as picture:
         raw = _raw_mode(picture)
         if raw == _GREY_ALPHA:
             _unpack_as(picture, "RGBA")
-            bytes_ = np.asarray(picture).astype(np.uint16)
-            return np.repeat((bytes_[..., :1] << 8) | bytes_[..., 1:2], 3, axis=2)
-        pixels = np.asarray(picture)[..., :3].astype(np.uint16) << 8
+            pixels = np.asarray(picture).astype(np.uint16)
+            pixels = (pixels[..., ::2] << 8) | pixels[..., 1::2]
+            return with_opacity(_as_rgb(pixels[..., 0]), pixels[..., 1], mode)
+        pixels = np.asarray(picture).astype(np.uint16) << 8
     with opened(path) as picture:
         _unpack_as(picture, raw[:-1] + _OTHER_ORDER[raw[-1]])
-        pixels |= np.asarray(picture)[..., :3]
-    return pixels
+        pixels |= np.asarray(picture)
+    return with_opacity(pixels[..., :3], pixels[..., 3] if _has_alpha(raw) else None, mode)
+
+
+def _as_rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def with_opacity(colour: np.ndarray, opacity: np.ndarray | None, mode: str) -> np.ndarray:
+    """``colour`` [H, W, 3] for mode "RGB"; for "RGBA" [H, W, 4] with ``opacity`` [H, W], of the same type, full where
+    that is None.
+    """
+    if mode != "RGBA":
+        return colour
+    most = 1.0 if colour.dtype.kind == "f" else np.iinfo(colour.dtype).max
+    if opacity is None:
+        opacity = np.full(colour.shape[:2], most, dtype=colour.dtype)
+    return np.concatenate([colour, opacity[..., None]], axis=2)
 
 
 def splits(picture: Image.Image) -> bool:
     """Whether Pillow would drop the lower byte of this opened picture, and ``decode_deep`` does not."""
     raw = _raw_mode(picture)
     return raw == _GREY_ALPHA or (raw[:-1] in _SPLIT and raw[-1] in _OTHER_ORDER)
+
+
+def _has_alpha(raw: str) -> bool:
+    return raw == _GREY_ALPHA or raw.startswith("RGBA")
 
 
 def _raw_mode(picture: Image.Image) -> str:
