@@ -73,14 +73,33 @@ def _exif(path: Path) -> MutableMapping[int, Any]:
         warnings.simplefilter("ignore")
         if kind not in ("HEIF", "TIFF"):
             with pillow.opened(path) as photo:
+                if photo.format == "PNG":  # Pillow would decode the whole picture first
+                    return _of_block(_png_block(path) or photo.info.get("exif"))
                 return photo.getexif().get_ifd(ExifTags.IFD.Exif)
-        exif = Image.Exif()
         if kind == "HEIF":
-            exif.load(heif.exif_block(path))
-            return exif.get_ifd(ExifTags.IFD.Exif)
+            return _of_block(heif.exif_block(path))
+        exif = Image.Exif()
         with path.open("rb") as file:  # as a table of tags: Pillow does not open every TIFF
             exif.load_from_fp(file)
             return exif.get_ifd(ExifTags.IFD.Exif)
+
+
+def _of_block(block: bytes | None) -> MutableMapping[int, Any]:
+    exif = Image.Exif()
+    exif.load(block or b"")
+    return exif.get_ifd(ExifTags.IFD.Exif)
+
+
+def _png_block(path: Path) -> bytes:
+    """What the chunk eXIf holds, before the pixels or after them; empty where there is none."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, name = int.from_bytes(head[:4], "big"), head[4:]
+            if name == b"eXIf":
+                return file.read(length)
+            file.seek(length + 4, 1)
+    return b""
 
 
 def _number(value: object) -> float:

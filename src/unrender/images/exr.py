@@ -75,6 +75,8 @@ def _open_exr(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         _read_header(path)  # what is too large is not to be allocated
         with OpenEXR.File(str(path), separate_channels=True) as file:
+            if not file.parts:  # says why on stderr, and goes on
+                raise ValueError("its pixels are damaged")
             return dict(file.header()), {name: channel.pixels for name, channel in file.channels().items()}
     except UNREADABLE as error:
         raise unreadable(path, error) from None

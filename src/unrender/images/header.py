@@ -9,6 +9,7 @@ import importlib
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -90,11 +91,9 @@ def refuse_bomb(height: int, width: int) -> None:
 def load_extra(modules: Sequence[str], extra: str, path: Path, what: str) -> ModuleType:
     """The first of the libraries ``modules`` that is installed. Raises CaptureError that names the extra."""
     for module in modules:
-        try:
+        with suppress(ImportError):
             return importlib.import_module(module)
-        except ImportError:
-            continue
-    raise CaptureError(f"{what} needs {modules[0]}", where=path, do=f"pip install 'unrender[{extra}]'")
+    raise CaptureError(f"{what} needs {modules[-1]}", where=path, do=f"pip install 'unrender[{extra}]'")
 
 
 def unreadable(path: Path, error: Exception) -> CaptureError:

@@ -1,4 +1,4 @@
-"""HEIC and HEIF, as phones take them, through pi-heif (extra ``[heic]``), the half of pillow-heif that decodes, or the whole.
+"""HEIC and HEIF, as phones take them, through pi-heif (extra ``[heic]``) or pillow-heif, where that is there.
 
 Pixels are turned and mirrored as the container says (``irot``, ``imir``): that belongs to decoding, every decoder does
 it, so also the one that made the pictures that a reconstruction saw. The EXIF orientation is not applied on top.
@@ -15,8 +15,9 @@ from unrender.images.header import PictureHeader, load_extra, refuse_bomb
 
 __all__ = ["decode", "exif_block", "inspect"]
 
-_LIBRARIES = ("pi_heif", "pillow_heif")
-"""The former first: the wheels of the latter bring an encoder under the GPL, which we have no need of."""
+_LIBRARIES = ("pillow_heif", "pi_heif")
+"""The extra names the latter, because the wheels of the former bring an encoder under the GPL; who has that all the
+same is better off, as pi-heif 1.4.0 is older and crashes on some files whose metadata are damaged."""
 _LARGE, _TO_THE_END = 1, 0
 """Sizes of a box that say where its size is instead."""
 
@@ -25,7 +26,7 @@ def inspect(path: Path) -> PictureHeader:
     """What the container says. Raises one of UNREADABLE, CaptureError without the extra."""
     picture = _opened(path)
     width, height = picture.size
-    return PictureHeader(height, width, _bits(picture) > 8, whole=_is_whole(path))
+    return PictureHeader(height, width, _bits(picture) > 8)
 
 
 def decode(path: Path) -> np.ndarray:
@@ -51,6 +52,8 @@ def _bits(picture: Any) -> int:
 def _opened(path: Path) -> Any:
     """The primary picture, not decoded yet."""
     heif = load_extra(_LIBRARIES, "heic", path, "HEIC")
+    if not _is_whole(path):
+        raise ValueError("cut short")
     picture = heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
     refuse_bomb(picture.size[1], picture.size[0])
     return picture

@@ -50,8 +50,8 @@ def read_photo(path: Path | str) -> torch.Tensor:
     """
     pixels = _decode(Path(path), "RGB")
     if pixels.dtype == np.float32:
-        return _encoded(torch.from_numpy(pixels))
-    return torch.from_numpy(pixels)
+        return _encoded(torch.from_numpy(np.require(pixels, requirements=("C", "W"))))
+    return torch.from_numpy(np.require(pixels, requirements=("C", "W")))
 
 
 def read_mask(path: Path | str) -> torch.Tensor:

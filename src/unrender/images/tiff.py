@@ -6,6 +6,7 @@ orientation tag is not applied. First page.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ def _through_tifffile(path: Path, tags: _Tags) -> np.ndarray:
         expected = (tags.samples, tags.height, tags.width) if tags.planar else (tags.height, tags.width, tags.samples)
         if tuple(page.shape) not in (expected, expected[:2] if tags.samples == 1 else expected):
             raise ValueError(f"an array of {page.shape}")
+        if len(page.dataoffsets) != math.prod(page.chunked):  # the rest would be zeros
+            raise ValueError("strips or tiles are missing")
         pixels = page.asarray(maxworkers=1).reshape(expected)
     pixels = np.moveaxis(pixels, 0, 2) if tags.planar else pixels
     channels = (0, 1, 2) if tags.photometric == _RGB else (0, 0, 0)
