@@ -96,7 +96,7 @@ def load_extra(modules: Sequence[str], extra: str, path: Path, what: str) -> Mod
     for module in modules:
         with suppress(ImportError):
             return importlib.import_module(module)
-    raise CaptureError(f"{what} needs {modules[0]}", where=path, do=f"pip install 'unrender[{extra}]'")
+    raise CaptureError(f"{what} needs {modules[-1]}", where=path, do=f"pip install 'unrender[{extra}]'")
 
 
 def unreadable(path: Path, error: Exception) -> CaptureError:

@@ -16,8 +16,9 @@ from unrender.images.pillow import with_opacity
 
 __all__ = ["decode", "exif_block", "inspect"]
 
-_LIBRARIES = ("pi_heif", "pillow_heif")
-"""The former first: the wheels of the latter bring an encoder under the GPL, which we have no need of."""
+_LIBRARIES = ("pillow_heif", "pi_heif")
+"""The extra names the latter, because the wheels of the former bring an encoder under the GPL; who has that all the
+same is better off, as pi-heif 1.4.0 is older and crashes on some files whose metadata are damaged."""
 _LARGE, _TO_THE_END = 1, 0
 """Sizes of a box that say where its size is instead."""
 
@@ -26,7 +27,7 @@ def inspect(path: Path) -> PictureHeader:
     """What the container says. Raises one of UNREADABLE, CaptureError without the extra."""
     picture = _opened(path)
     width, height = picture.size
-    return PictureHeader(height, width, _bits(picture) > 8, whole=_is_whole(path), alpha=bool(picture.has_alpha))
+    return PictureHeader(height, width, _bits(picture) > 8, alpha=bool(picture.has_alpha))
 
 
 def decode(path: Path, mode: str = "RGB") -> np.ndarray:
@@ -56,8 +57,8 @@ def _bits(picture: Any) -> int:
 def _opened(path: Path) -> Any:
     """The primary picture, not decoded yet."""
     heif = load_extra(_LIBRARIES, "heic", path, "HEIC")
-    # Damaged descriptions of depth images have crashed the interpreter (pi-heif 1.4.0), and nobody here wants them.
-    heif.options.DEPTH_IMAGES = heif.options.THUMBNAILS = heif.options.AUX_IMAGES = False
+    if not _is_whole(path):
+        raise ValueError("cut short")
     picture = heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
     refuse_bomb(picture.size[1], picture.size[0])
     return picture
