@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,9 +83,7 @@ def test_all_are_made_equally_wide(mixed: Path) -> None:
         assert small.image(view).shape == (3, heights[camera], 40)
     points, origin = capture.points.positions.float(), torch.zeros(3).double()
     for view, camera in enumerate(CAMERA_OF_VIEW):
-        whole, part = (
-            c.cameras.project(view, points.float(), torch.zeros(3).double()).pixels for c in (capture, small)
-        )
+        whole, part = (c.cameras.project(view, points, origin).pixels for c in (capture, small))
         scale = torch.tensor([40 / LENSES[camera].width, heights[camera] / LENSES[camera].height])
         torch.testing.assert_close(part, whole * scale, atol=2e-3, rtol=1e-4)
 
@@ -103,7 +102,7 @@ def test_the_photo_on_its_side_shows_the_wall(mixed: Path) -> None:
 
 @pytest.mark.parametrize("width", [None, 40])
 def test_fit_eval_render_and_export(
-    mixed: Path, tmp_path: Path, width: int | None, unrender: Callable[..., object], small: Path
+    mixed: Path, tmp_path: Path, width: int | None, unrender: Callable[..., Any], small: Path
 ) -> None:
     run, more = tmp_path / "run", [] if width is None else ["--width", width]
     said = unrender("fit", mixed, "-o", run, "--config", small, "--steps", 12, "--quiet", *more)

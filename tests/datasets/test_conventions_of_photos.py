@@ -18,7 +18,7 @@ from unrender.datasets.capture import Capture
 from unrender.datasets.formats import read_reconstruction
 from unrender.datasets.masks import check_masks
 from unrender.datasets.photos import check_photos, find_photos
-from unrender.datasets.pictures import read_picture, shrunk
+from unrender.datasets.pictures import Alpha, read_picture, shrunk
 from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, SettingsError
 from unrender.images.orientation import upright
@@ -129,17 +129,18 @@ def test_transparency_means_what_one_says(small: Path, monkeypatch: pytest.Monke
         "1 photos have an alpha channel; their transparency is ignored (--alpha mask, white or black): z.png" in note
         for note in ignored.notes
     )
-    for word, expected in {
+    meanings: dict[Alpha, np.ndarray] = {
         "ignore": colour,
         "white": colour * alpha + 1 - alpha,
         "black": colour * alpha,
         "mask": np.where(alpha > 0, colour, 0),
-    }.items():
+    }
+    for word, expected in meanings.items():
         capture = read_capture(small, alpha=word)
         got = capture.image(5).permute(1, 2, 0).numpy()
         assert np.abs(got - expected).max() < 0.51 / 255, word
         assert capture.masked == (False,) * 5 + (word == "mask",)
-    used = capture.mask(5)
+    used = read_capture(small, alpha="mask").mask(5)
     assert used is not None
     assert np.array_equal((used[0] * 255).numpy(), pixels[..., 3])
     with_format(monkeypatch, alpha="white")

@@ -120,7 +120,8 @@ def test_noise_in_the_files_changes_nothing(
     """At a working size whose pixels lie across the edges of the masks."""
     other = masked_folder(tiny_capture, tmp_path / "other", seed=2)
     first, second = (read_capture(each, masks=each / "masks").at_width(50) for each in (folder, other))
-    assert not np.array_equal(*(np.array(Image.open(each / "images" / "photo_3.png")) for each in (folder, other)))
+    photos = [(each / "images" / "photo_3.png").read_bytes() for each in (folder, other)]
+    assert photos[0] != photos[1]
     assert_same_bits(outcome(first, settings), outcome(second, settings))
 
 
