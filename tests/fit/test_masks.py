@@ -120,7 +120,8 @@ def test_noise_in_the_files_changes_nothing(
     """At a working size whose pixels lie across the edges of the masks."""
     other = masked_folder(tiny_capture, tmp_path / "other", seed=2)
     first, second = (read_capture(each, masks=each / "masks").at_width(50) for each in (folder, other))
-    assert not np.array_equal(*(np.array(Image.open(each / "images" / "photo_3.png")) for each in (folder, other)))
+    photos = [(each / "images" / "photo_3.png").read_bytes() for each in (folder, other)]
+    assert photos[0] != photos[1]
     assert_same_bits(outcome(first, settings), outcome(second, settings))
 
 
@@ -136,7 +137,7 @@ def test_a_mask_changes_much(capture: Capture, folder: Path, settings: FitSettin
     """Without masks the noise is learned: the laws above do not hold by accident."""
     without, descriptors = outcome(read_capture(folder), settings), "scene.points.descriptors"
     assert not torch.equal(without[0][descriptors], expected[0][descriptors])
-    assert not torch.equal(without[0]["cameras.response_logits"], expected[0]["cameras.response_logits"])
+    assert not torch.equal(without[0]["cameras.response"], expected[0]["cameras.response"])
     assert without[2] != expected[2]
 
 

@@ -55,21 +55,11 @@ def read_capture(
     cloud, cloud_notes = _points(found, root, points)
     exif_ev, exif_notes = _exposures(found, pictures.photos)
     test = _held_out(found, test_every, test_names)
-    return Capture(
-        root=root,
-        names=found.names,
-        image_paths=tuple(pictures.photos.values()),
-        mask_paths=pictures.masks,
-        cameras=cameras_of(found, exif_ev, test),
-        points=cloud,
-        exif_ev=exif_ev,
-        test=test,
-        notes=(*found.notes, *cloud_notes, *pictures.notes, *exif_notes),
-        budget=budget,
-        turned=pictures.turned,
-        alpha=pictures.alpha,
-        deep=pictures.deep,
-    )
+    cameras = cameras_of(found, exif_ev, test)
+    notes = (*found.notes, *cloud_notes, *pictures.notes, *exif_notes)
+    files = tuple(pictures.photos.values()), pictures.masks
+    readings = {"turned": pictures.turned, "alpha": pictures.alpha, "deep": pictures.deep}
+    return Capture(root, found.names, *files, cameras, cloud, exif_ev, test, notes, budget, **readings)
 
 
 def cameras_of(found: Reconstruction, exif_ev: torch.Tensor, test: Sequence[int] = ()) -> Cameras:
