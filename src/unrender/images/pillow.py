@@ -28,7 +28,7 @@ _SPLIT = {"RGB;16", "RGBA;16", "RGBX;16"}
 """Raw modes, less their byte order, of which Pillow unpacks one byte of two."""
 _GREY_ALPHA = "LA;16B"
 """Grey and opacity of 16 bits: four bytes a pixel, which may as well be unpacked as RGBA."""
-_MOVING = ("GIF", "PNG", "WEBP")
+_MOVING = ("AVIF", "GIF", "PNG", "WEBP")
 """Formats whose further pictures are no previews or other looks of the first."""
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
