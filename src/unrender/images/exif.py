@@ -92,7 +92,7 @@ def _of_block(block: bytes | None) -> MutableMapping[int, Any]:
 
 def _png_block(path: Path) -> bytes:
     """What the chunk eXIf holds, before the pixels or after them; empty where there is none."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length, name = int.from_bytes(head[:4], "big"), head[4:]
