@@ -14,6 +14,7 @@ import struct
 import warnings
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
@@ -44,7 +45,7 @@ def ev100(f_number: float, seconds: float, iso: float) -> float | None:
 def read_ev100(path: Path | str) -> float | None:
     """EV100 of a photo file in stops; None when its EXIF is missing, incomplete, absurd or damaged."""
     try:
-        tags = _tags(path).get_ifd(ExifTags.IFD.Exif)
+        tags = _tags(path, ExifTags.IFD.Exif)
         f_number, seconds, iso = (
             _number(tags.get(tag))
             for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime, ExifTags.Base.ISOSpeedRatings)
@@ -79,15 +80,16 @@ def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
     return exif.tobytes()
 
 
-def _tags(path: Path | str) -> Image.Exif:
-    """The tags of a photo. Pillow warns of damage on stderr; we return what there is."""
+def _tags(path: Path | str, block: int | None = None) -> dict[int, Any]:
+    """The tags of a photo, or those of one ``block`` of them. Pillow warns of damage on stderr; we return what there is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as photo:
             if photo.format == "PNG" and "exif" not in photo.info:
                 photo.info["exif"] = _png_exif(Path(path))
             # Not the PNG's own method: it would decode the picture to see whether tags follow it.
-            return Image.Image.getexif(photo)
+            tags = Image.Image.getexif(photo)
+            return dict(tags) if block is None else dict(tags.get_ifd(block))
 
 
 def _png_exif(path: Path) -> bytes | None:
@@ -97,7 +99,7 @@ def _png_exif(path: Path) -> bytes | None:
         while len(head := file.read(8)) == 8:
             length = int.from_bytes(head[:4], "big")
             if head[4:] == b"eXIf":
-                return file.read(length)
+                return file.read(min(length, path.stat().st_size))
             file.seek(length + 4, os.SEEK_CUR)
     return None
 
