@@ -81,7 +81,7 @@ def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
 
 
 def _tags(path: Path | str, block: int | None = None) -> dict[int, Any]:
-    """The tags of a photo, or those of one ``block`` of them. Pillow warns of damage on stderr; we return what there is."""
+    """The tags of a photo, or those of one ``block`` of them. Pillow warns of damage on stderr: no use here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as photo:
