@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from unrender.errors import CaptureError
 from unrender.images.exif import read_orientation
 from unrender.images.io import check_picture, inspect_picture, read_photo, read_photo_with_alpha
 from unrender.images.orientation import stored, upright, upright_size
@@ -84,3 +86,20 @@ def test_transparency_is_seen_and_read(tmp_path: Path):
     assert inspect_picture(tmp_path / "c.png").alpha
     assert (read_photo_with_alpha(tmp_path / "b.png")[..., 3] == 255).all()
     assert read_photo_with_alpha(tmp_path / "c.png")[0, 0, 3] == 0
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path, suffix: str):
+    path, random = tmp_path / f"a.{suffix}", np.random.default_rng(1)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.fromarray(noise(9, 12, 3 if suffix == "jpg" else 4)).save(path, exif=exif)
+    good = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    for trial in range(200):
+        bad = good.copy()
+        bad[random.integers(0, min(len(bad), 400), random.integers(1, 4))] = random.integers(0, 256)
+        path.write_bytes(bad[: random.integers(1, len(bad)) if trial % 3 == 0 else None].tobytes())
+        assert 1 <= read_orientation(path) <= 8
+        for look in (check_picture, read_photo_with_alpha):
+            with contextlib.suppress(CaptureError):
+                look(path)

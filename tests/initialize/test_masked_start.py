@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from unrender.datasets.capture import Capture
+from unrender.initialize import stereo
 from unrender.initialize.colors import seen_radiance
 from unrender.initialize.environment import seen_environment
 from unrender.initialize.fusion import fuse
@@ -87,6 +88,19 @@ def test_masked_cells_know_nothing_of_depth(
     inner = found.position[(found.position[:, :2].abs() < 0.8).all(dim=1)]
     assert float(inner[:, 2].abs().median()) < 0.02
     assert float(inner[:, 2].abs().quantile(0.9)) < 0.1
+
+
+def test_no_depth_is_cheaper_than_another_at_a_masked_cell(
+    capture_of: Make, plane: torch.Tensor, ring: list[list[float]]
+) -> None:
+    used = torch.ones(48, 64)
+    used[:, 40:] = 0
+    capture = masked(capture_of(plane, ring, waves), used)
+    pictures = {view: stereo._picture(capture, view, level=0) for view in range(4)}
+    depths = torch.linspace(0.2, 0.5, 16)
+    cost = stereo.sweep_cost(capture.cameras, 0, [1, 2, 3], pictures, depths, level=0)
+    assert (cost[:, :, 41:] - stereo.UNKNOWN).abs().max() < 1e-6
+    assert float((cost[:, 20:28, 20:36].amax(dim=0) - cost[:, 20:28, 20:36].amin(dim=0)).min()) > 0.01
 
 
 def test_a_masked_background_is_not_bare(

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
@@ -40,7 +41,7 @@ def read_ev100(path: Path | str) -> float | None:
     Raises CaptureError only where the extra is absent that a photo needs.
     """
     try:
-        tags = _tags(Path(path)).get_ifd(ExifTags.IFD.Exif)
+        tags = _tags(Path(path), ExifTags.IFD.Exif)
         f_number, seconds, iso = (
             _number(tags.get(tag))
             for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime, ExifTags.Base.ISOSpeedRatings)
@@ -80,40 +81,38 @@ def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
     return exif.tobytes()
 
 
-def _tags(path: Path) -> Image.Exif:
-    """The tags of a photo. Pillow warns of damage on stderr; we return what there is."""
-    kind = kind_of(path)
-    with warnings.catch_warnings():
+def _tags(path: Path, block: int | None = None) -> dict[int, Any]:
+    """The tags of a photo, or those of one ``block`` of them. Pillow warns of damage on stderr: no use here."""
+    with warnings.catch_warnings(), ExitStack() as files:
         warnings.simplefilter("ignore")
-        if kind not in ("HEIF", "TIFF"):
-            return _tags_of_opened(path)
-        exif = Image.Exif()
-        if kind == "HEIF":
-            exif.load(heif.exif_block(path))
-            return exif
-        with path.open("rb") as file:  # as a table of tags: Pillow does not open every TIFF
-            exif.load_from_fp(file)
-            with suppress(*UNREADABLE):
-                exif.get_ifd(ExifTags.IFD.Exif)  # while the file is open
-            return exif
+        exif = _exif(path, files)
+        return dict(exif) if block is None else dict(exif.get_ifd(block))
 
 
-def _tags_of_opened(path: Path) -> Image.Exif:
-    with pillow.opened(path) as photo:
-        if photo.format == "PNG" and "exif" not in photo.info:
-            photo.info["exif"] = _png_exif(path)
-        # Not the PNG's own method: it would decode the picture to see whether tags follow it.
-        return Image.Image.getexif(photo)
+def _exif(path: Path, files: ExitStack) -> Image.Exif:
+    """The table of tags; blocks of it may be read as long as ``files`` are open."""
+    kind, exif = kind_of(path), Image.Exif()
+    if kind == "HEIF":
+        exif.load(heif.exif_block(path))
+        return exif
+    if kind == "TIFF":  # as a table of tags: Pillow does not open every TIFF
+        exif.load_from_fp(files.enter_context(path.open("rb")))
+        return exif
+    photo = files.enter_context(pillow.opened(path))
+    if photo.format == "PNG" and "exif" not in photo.info:
+        photo.info["exif"] = _png_exif(path)
+    # Not the PNG's own method: it would decode the picture to see whether tags follow it.
+    return Image.Image.getexif(photo)
 
 
 def _png_exif(path: Path) -> bytes | None:
     """The EXIF chunk of a PNG, wherever it is, stepping over the others; None where there is none."""
-    with path.open("rb", buffering=0) as file:
+    with path.open("rb", buffering=0) as file:  # a buffer would read a thousand times what is looked at
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length = int.from_bytes(head[:4], "big")
             if head[4:] == b"eXIf":
-                return file.read(length)
+                return file.read(min(length, path.stat().st_size))
             file.seek(length + 4, os.SEEK_CUR)
     return None
 
