@@ -1,14 +1,20 @@
-"""Masks, transparency and names that cannot be meant: one clear line, exit status 2. A case is a row."""
+"""Photos, masks, transparency and names that cannot be meant: one clear line, exit status 2. A case is a row."""
 
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import OpenEXR
 import pytest
+import torch
 from PIL import Image
+
+from unrender.images.io import check_picture, write_exr
 
 Arguments = list[object]
 
@@ -68,7 +74,80 @@ def unknown_alpha(place: Place) -> Arguments:
     return ["eval", run]
 
 
-CASES: dict[str, tuple[Callable[[Place], Arguments], str]] = {
+def photo(write: Callable[[Path], object]) -> Callable[[Place], Arguments]:
+    """One photo is what ``write`` makes of it, whatever its name says."""
+
+    def build(place: Place) -> Arguments:
+        path = place.capture / "images" / "photo_4.jpg"
+        path.unlink()
+        write(path)
+        return place.fit()
+
+    return build
+
+
+def exr(*channels: str) -> Callable[[Path], None]:
+    """A small EXR of these channels."""
+
+    def write(path: Path) -> None:
+        planes = {name: np.ones((48, 64), dtype=np.float32) for name in channels}
+        with OpenEXR.File({"type": OpenEXR.scanlineimage}, planes) as file:
+            file.write(str(path))
+
+    return write
+
+
+def cut(write: Callable[[Path], object], end: int = -40) -> Callable[[Path], object]:
+    """A file of which the last bytes are missing."""
+
+    def write_less(path: Path) -> None:
+        write(path)
+        path.write_bytes(path.read_bytes()[:end])
+
+    return write_less
+
+
+def tiff(width: int, height: int, *, start: int = 8) -> bytes:
+    """A grey TIFF that says to have that size, its one strip of 3072 bytes at ``start``."""
+    entries = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, start)]
+    entries += [(277, 3, 1), (278, 4, height), (279, 4, 3072)]
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<I", 3080) + bytes(3072) + struct.pack("<H", len(entries)) + table + bytes(4)
+
+
+def on_its_side(path: Path) -> None:
+    """Turned by somebody who did not say so: its EXIF orientation is another one."""
+    exif = Image.Exif()
+    exif[0x112] = 3
+    Image.new("RGB", (48, 64)).save(path, exif=exif)
+
+
+HEIC = Path(__file__).parents[1] / "images" / "samples" / "ramp_8.heic"
+
+PHOTOS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
+    "an EXR without colour": (photo(exr("X", "Z")), "no colour in this EXR, expected channels R G B or Y, got X, Z"),
+    "an EXR cut short": (photo(cut(exr("R", "G", "B"))), "photo_4.jpg: this picture is cut short"),
+    "an EXR of another size": (photo(lambda path: write_exr(path, torch.ones(24, 32, 3))), "expected 64 x 48"),
+    "a picture of a gigapixel": (
+        photo(lambda path: path.write_bytes(tiff(40_000, 25_000))),
+        "40000 x 25000 pixels, more than 500 megapixels",
+    ),
+    "a TIFF whose pixels are nowhere": (
+        photo(lambda path: path.write_bytes(tiff(64, 48, start=2**31))),
+        "photo_4.jpg: this picture is cut short",
+    ),
+    "a TIFF of absurd tags": (photo(lambda path: path.write_bytes(tiff(0, 48))), "cannot be read as a picture (0 x 48"),
+    "a HEIC cut short": (
+        photo(cut(lambda path: shutil.copy(HEIC, path))),
+        "photo_4.jpg: cannot be read as a picture (cut short)",
+    ),
+    "a photo turned without a word": (
+        photo(on_its_side),
+        "the photo is turned by 90 degrees and no EXIF orientation says which way",
+    ),
+}
+
+CASES: dict[str, tuple[Callable[[Place], Arguments], str]] = PHOTOS | {
     "a mask cut short": (masks(end=-9), "photo_4.jpg.png: this picture is cut short"),
     "an empty mask": (masks(end=0), "photo_4.jpg.png: cannot be read as a picture (the file is empty)"),
     "a mask on its side": (masks(size=(48, 64)), "photo_4.jpg.png: mask and photo differ in size"),
@@ -97,3 +176,8 @@ def test_refusal(unrender, tiny_capture, fitted, tmp_path, build, message):
     assert said.err.count("\n") == 1
     assert message in said.err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_tiff_of_these_cases_is_a_picture_when_nothing_is_wrong(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(64, 48))
+    assert check_picture(tmp_path / "a.tif") == (48, 64)
