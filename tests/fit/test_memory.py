@@ -83,6 +83,20 @@ def test_photos_are_kept_up_to_the_budget(large: Capture):
     assert predict_memory(large, settings(photo_memory=50)).photos == 50 * 2**20
 
 
+def test_a_large_file_is_decoded_whole_however_small_it_is_worked_with(large: Capture):
+    """And deeper pixels and masks take more."""
+    tiny = large.at_width(100)
+    need = predict_memory(tiny, settings(points=PointSettings(stereo=False)))
+    assert need.decoding == 4000 * 3000 * 16
+    assert need.phases["scoring"] - predict_memory(tiny, settings()).program > need.decoding > need.scoring
+    deep, masked = (
+        replace(tiny, deep=(4,)),
+        replace(tiny, deep=(4,), alpha=("ignore",) * 4 + ("mask",) + ("ignore",) * 4),
+    )
+    assert predict_memory(deep, settings()).decoding == 4000 * 3000 * 40
+    assert predict_memory(masked, settings()).decoding == 4000 * 3000 * 50
+
+
 def test_without_stereo_there_are_no_cost_volumes(large: Capture):
     points = PointSettings(stereo=False)
     assert predict_memory(large, settings(points=points)).starting < predict_memory(large, settings()).starting

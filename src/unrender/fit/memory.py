@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import torch
 
 from unrender.datasets.capture import Capture
 from unrender.errors import RunError
@@ -42,6 +43,9 @@ NEIGHBOURS, NEIGHBOURHOODS, CHUNK, SURFEL = 330, 1400, 1 << 14, 100
 # Starting: copies of a view's cost volume (float32, K depths x cells) while five neighbours are sorted; numbers per
 # cell of a finished depth map; bytes per pixel while one photo becomes radiance and one view's rays are cast.
 VOLUMES, MAP, PHOTO = 60, 20, 340
+# While one photo is decoded and averaged down, bytes per pixel of its file: of 8 bits (JPEG 14), of more (PNG 20, EXR
+# 36), and what a mask adds (8 to 10).
+PLAIN, DEEP, MASKED = 16, 40, 10
 # Fitting: bytes per number that the network keeps for its gradient, what rasteriser, sensor and loss add per crop
 # pixel, and projecting one point.
 KEPT, CROP_PIXEL, PROJECTED = 4.3, 1250, 90
@@ -60,7 +64,8 @@ class MemoryNeed:
 
     ``program``: interpreter and libraries; ``learning``: what optimiser and network load on first use;
     ``photos``: decoded pictures that are kept; ``model``: points, environment and weights; ``moments``: of the
-    optimiser; ``starting``, ``stepping``, ``saving``, ``scoring``: what each phase holds on top while it works.
+    optimiser; ``decoding``: one photo at the size of its file; ``starting``, ``stepping``, ``saving``, ``scoring``:
+    what each phase holds on top while it works.
     """
 
     program: int
@@ -68,6 +73,7 @@ class MemoryNeed:
     photos: int
     model: int
     moments: int
+    decoding: int
     starting: int
     stepping: int
     saving: int
@@ -79,10 +85,10 @@ class MemoryNeed:
         held = self.program + self.photos + self.model
         learned = held + self.learning + self.moments
         return {
-            "starting": held + self.starting,
-            "fitting": learned + self.stepping,
+            "starting": held + max(self.starting, self.decoding),
+            "fitting": learned + max(self.stepping, self.decoding),
             "saving": learned + round(STALE * self.stepping) + self.saving,
-            "scoring": held + self.learning + self.scoring,
+            "scoring": held + self.learning + max(self.scoring, self.decoding),
         }
 
     @property
@@ -116,6 +122,7 @@ def predict_memory(capture: Capture, settings: FitSettings) -> MemoryNeed:
         photos=min(_picture_bytes(capture), settings.photo_memory * _MiB),
         model=model,
         moments=2 * _FLOAT * fitted,
+        decoding=_decoding(capture),
         starting=_starting(capture, settings, points, photo),
         stepping=_stepping(capture, settings, points) + _FLOAT * fitted,
         saving=2 * (model + 2 * _FLOAT * fitted),  # the file is made in memory, once by tensor and once whole
@@ -270,6 +277,15 @@ def _picture_bytes(capture: Capture) -> int:
         count * (3 + masked) * (1 + (view in deep))
         for view, (count, masked) in enumerate(zip(pixels, capture.masked, strict=True))
     )
+
+
+def _decoding(capture: Capture) -> int:
+    """The largest need of a photo at the size of its file, which is more than it needs later at a smaller width."""
+    sizes = torch.tensor([lens.width * lens.height for lens in capture.cameras.lenses])
+    deep = torch.zeros(len(capture), dtype=torch.bool)
+    deep[list(capture.deep)] = True
+    pixel = torch.where(deep, DEEP, PLAIN) + MASKED * torch.tensor(capture.masked)
+    return int((sizes[capture.cameras.camera_index] * pixel).max())
 
 
 def _starting(capture: Capture, settings: FitSettings, points: int, photo: int) -> int:

@@ -28,6 +28,8 @@ _ASSOCIATED, _OPACITY = 1, 2
 """Kinds of extra sample: opacity by which colours are multiplied already, and opacity alone."""
 _STARTS, _LENGTHS = (273, 324), (279, 325)
 _UNSIGNED, _FLOAT = 1, 3
+_ROWS = 256
+"""Rows that are divided at a time."""
 _WHITE_IS_ZERO, _GREY, _RGB = 0, 1, 2
 
 
@@ -165,18 +167,21 @@ def _through_tifffile(path: Path, tags: _Tags, mode: str) -> np.ndarray:
 
 
 def divided(pixels: np.ndarray) -> np.ndarray:
-    """Colours by which opacity [H, W, 4] was multiplied as they were before; where it is 0, as they are."""
+    """Colours [H, W, 4] as they were before they were multiplied by opacity, as they are where that is 0; in place."""
     most = 1.0 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
-    opacity = pixels[..., 3:].astype(np.float32) / most
-    before = pixels[..., :3] / np.where(opacity > 0, opacity, 1)
-    before = before if pixels.dtype.kind == "f" else before.round().clip(0, most)
-    return np.concatenate([before.astype(pixels.dtype), pixels[..., 3:]], axis=2)
+    for rows in np.array_split(pixels, -(-len(pixels) // _ROWS)):  # a large photo is not to be there twice
+        opacity = rows[..., 3:].astype(np.float32) / most
+        with np.errstate(all="ignore"):  # of infinite light as much is left
+            before = rows[..., :3] / np.where(opacity > 0, opacity, 1)
+        rows[..., :3] = before if pixels.dtype.kind == "f" else before.round().clip(0, most)
+    return pixels
 
 
 def _levels(pixels: np.ndarray, tags: _Tags) -> np.ndarray:
     """Whole numbers at 16 bits, floats as float32."""
     if pixels.dtype.kind == "f":
-        return pixels.astype(np.float32)
+        with np.errstate(over="ignore"):  # too bright for 32 bits is infinitely bright
+            return pixels.astype(np.float32)
     if pixels.dtype.kind != "u":
         raise ValueError(f"pixel type {pixels.dtype}")
     if tags.bits != 16:
