@@ -89,8 +89,14 @@ def write_colmap(
     """Write a COLMAP model without observations: lenses, poses and coloured points at photo size.
 
     The pixel affine and the sensor are not part of it. Read back, poses and lenses agree to 1e-12, colours to 1/255.
+    Raises CaptureError for a lens that COLMAP does not have.
     """
     pycolmap = _import_pycolmap()
+    for lens in cameras.lenses:
+        if lens.model not in pycolmap.CameraModelId.__members__:
+            raise CaptureError(
+                f"COLMAP has no lens {lens.model}", where=folder, do="write the nearest one that it has (nearest_lens)"
+            )
 
     model = pycolmap.Reconstruction()
     for index, lens in enumerate(cameras.lenses, start=1):
@@ -261,7 +267,7 @@ def _check_lens(lens: Lens) -> None:
     """Raises CaptureError for numbers that no camera has, with which everything computed would be 0 or infinite."""
     focals = [float(lens.params[at]) for at, name in enumerate(lens.parameter_names) if name.startswith("f")]
     edge = max(lens.width, lens.height)
-    if min(focals) < _SHORTEST * edge or float(lens.params.abs().max()) > _LONGEST * edge:
+    if min(focals, default=edge) < _SHORTEST * edge or float(lens.params.abs().max()) > _LONGEST * edge:
         raise CaptureError(
             "parameters of no camera",
             where=lens.model,

@@ -11,6 +11,7 @@ from unrender.datasets.capture import Capture
 from unrender.datasets.colmap import read_colmap
 from unrender.datasets.photos import checksums
 from unrender.errors import CaptureError, RunError
+from unrender.kernels.rasterize_points.views import check_lenses
 
 __all__ = ["CaptureSource", "Split", "refuse_replaced", "source_from_table", "source_to_table"]
 
@@ -33,7 +34,10 @@ class CaptureSource:
     test_names: tuple[str, ...] | Path | None = None
 
     def read(self, width: int | None = None) -> Capture:
-        """The capture, at a working ``width`` [pixels] when given. Raises CaptureError when it cannot be used."""
+        """The capture, at a working ``width`` [pixels] when given.
+
+        Raises CaptureError when it cannot be read, or has a lens that cannot be rendered.
+        """
         capture = read_colmap(
             self.folder,
             images=self.images,
@@ -42,6 +46,7 @@ class CaptureSource:
             test_every=self.test_every,
             test_names=self.test_names,
         )
+        check_lenses(capture.cameras)
         return capture if width is None else capture.at_width(width)
 
     def absolute(self) -> CaptureSource:
