@@ -86,8 +86,9 @@ class Calibrated(ABC):
         """See ``Lens.magnification``."""
 
 
-def largest_singular_value(jacobian: torch.Tensor) -> torch.Tensor:
-    """Of 2 x 3 matrices [N, 2, 3], [N]. Closed form: the root of the larger eigenvalue of J J^T."""
-    across, down = jacobian.unbind(-2)
-    uu, vv, uv = (across * across).sum(-1), (down * down).sum(-1), (across * down).sum(-1)
+def largest_singular_value(across: tuple[torch.Tensor, ...], down: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Of matrices given by two rows of entries [N], [N]: the root of the larger eigenvalue of J J^T, in closed form."""
+    uu = sum((a * a for a in across[1:]), across[0] * across[0])
+    vv = sum((d * d for d in down[1:]), down[0] * down[0])
+    uv = sum((a * d for a, d in zip(across[1:], down[1:], strict=True)), across[0] * down[0])
     return (0.5 * (uu + vv) + torch.hypot(0.5 * (uu - vv), uv)).sqrt()

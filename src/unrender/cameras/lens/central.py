@@ -76,24 +76,32 @@ class Central(Calibrated):
 
     def jacobian(self, points: torch.Tensor) -> torch.Tensor:
         """Derivative of pixels by point, [N, 2, 3], of points in the chart."""
-        fx, fy, _, _ = self.intrinsics
-        x, y, _ = self.chart(points)
-        by_point = self.chart_jacobian(points)
-        across, down = ((a[..., None], b[..., None]) for a, b in self.distortion_jacobian(x, y))
-        rows = [across[0] * by_point[0] + across[1] * by_point[1], down[0] * by_point[0] + down[1] * by_point[1]]
-        return torch.stack([fx * rows[0], fy * rows[1]], dim=-2)
+        return torch.stack([torch.stack(row, dim=-1) for row in self._rows(points)], dim=-2)
 
     def magnification(self, points: torch.Tensor) -> torch.Tensor:
         """Largest singular value of ``jacobian``, [N]: pixels per unit of length across the line of sight."""
-        return largest_singular_value(self.jacobian(points))
+        return largest_singular_value(*self._rows(points))
+
+    def _rows(self, points: torch.Tensor) -> Rows:
+        """Derivatives of u and of v by point; entries [N]."""
+        x, y, _ = self.chart(points)
+        (a, b), (c, d) = self._plane_jacobian(x, y)
+        pairs = list(zip(*self.chart_jacobian(points), strict=True))
+        return tuple(a * p + b * q for p, q in pairs), tuple(c * p + d * q for p, q in pairs)
+
+    def _plane_jacobian(self, x: torch.Tensor, y: torch.Tensor) -> Matrix2:
+        """F d'(w)."""
+        fx, fy, _, _ = self.intrinsics
+        (a, b), (c, d) = self.distortion_jacobian(x, y)
+        return (fx * a, fx * b), (fy * c, fy * d)
 
     @abstractmethod
     def chart(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """w = (x, y) of points [N, 3], each [N], and whether the chart has them, [N] bool."""
 
     @abstractmethod
-    def chart_jacobian(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Derivatives [N, 3] of x and of y by point."""
+    def chart_jacobian(self, points: torch.Tensor) -> Rows:
+        """Derivatives of x and of y by point; entries [N]."""
 
     @abstractmethod
     def from_chart(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -130,11 +138,17 @@ class Perspective(Central):
         x, y, z, usable = _slopes(points)
         return x, y, usable & (z > 0)
 
-    def chart_jacobian(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def chart_jacobian(self, points: torch.Tensor) -> Rows:
         """(1, 0, -x / z) / z and (0, 1, -y / z) / z."""
         x, y, z, _ = _slopes(points)
-        one, zero = torch.ones_like(x), torch.zeros_like(x)
-        return torch.stack([one, zero, -x], -1) / z[..., None], torch.stack([zero, one, -y], -1) / z[..., None]
+        inverse, zero = z.reciprocal(), torch.zeros_like(z)
+        return (inverse, zero, -x * inverse), (zero, inverse, -y * inverse)
+
+    def magnification(self, points: torch.Tensor) -> torch.Tensor:
+        """Largest singular value of ``jacobian``, [N], which is A [I | -w] / z with A = F d'(w)."""
+        x, y, z, _ = _slopes(points)
+        (a, b), (c, d) = self._plane_jacobian(x, y)
+        return largest_singular_value((a, b, a * x + b * y), (c, d, c * x + d * y)) / z.abs()
 
     def from_chart(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """(x, y, 1)."""
@@ -174,22 +188,18 @@ class Axial(Central):
         stretch = torch.where(off_axis, radius / torch.where(off_axis, sine, 1), slope)
         return x * stretch, y * stretch, there & seen & (off_axis | (cosine > 0))
 
-    def chart_jacobian(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def chart_jacobian(self, points: torch.Tensor) -> Rows:
         """Along e, away from the axis: R' (cosine, -sine) / distance; across it: R / (sine distance)."""
         x, y, sine, cosine, distance, _ = _polar(points)
         radius, slope, _ = self.radius(sine, cosine)
         off_axis = sine > _ASIDE
         safe = torch.where(off_axis, sine, 1)
-        along, back = slope * cosine, -slope * sine
-        across = torch.where(off_axis, radius / safe, slope)
+        along, back = slope * cosine / distance, -slope * sine / distance
+        across = torch.where(off_axis, radius / safe, slope) / distance
         ex, ey = torch.where(off_axis, x / safe, 1), torch.where(off_axis, y / safe, 0)
         mixed = ex * ey * (along - across)
-        rows = (
-            (ex * ex * along + ey * ey * across, mixed, ex * back),
-            (mixed, ey * ey * along + ex * ex * across, ey * back),
-        )
-        x_row, y_row = (torch.stack(row, dim=-1) / distance[..., None] for row in rows)
-        return x_row, y_row
+        x_row = (ex * ex * along + ey * ey * across, mixed, ex * back)
+        return x_row, (mixed, ey * ey * along + ex * ex * across, ey * back)
 
     def from_chart(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Unit directions."""

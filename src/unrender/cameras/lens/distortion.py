@@ -17,10 +17,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import ClassVar
 
 import torch
-from numpy.polynomial import Polynomial
 
 from unrender.cameras.lens.calibrated import number
 from unrender.cameras.lens.central import Central, Matrix2, within
@@ -29,6 +29,7 @@ from unrender.cameras.lens.radial import first_root, horner, length, solve_growi
 __all__ = ["Distorted"]
 
 _PLANE_STEPS = 60
+_SMALLEST = 1e-4  # share of a step after which there is no coming nearer
 _SINGULAR = 1e-12
 _POLE = 1e-9  # how near to a pole of the quotient a radius may come
 
@@ -52,21 +53,28 @@ class Distorted(Central):
     @cached_property
     def valid_radius(self) -> float:
         """Where the derivative first stops being positive; infinite where it never does."""
-        above, below = (_in_radius(self._terms(names)) for names in (self.radial, self.divisor))
-        bend = self._bend
-        grown = above * below + Polynomial([0, 1]) * (above.deriv() * below - above * below.deriv())
-        limits = [grown - bend * below * below]
-        if any(bend.coef):
-            limits.append(above * below - bend * below * below)
-        pole = (1 - _POLE) * first_root(below.coef.tolist(), self.chart_reach)
-        return min(self.chart_reach, pole, *(first_root(limit.coef.tolist(), self.chart_reach) for limit in limits))
+        above, below = (
+            _in_radius([number(term) for term in self._terms(names)]) for names in (self.radial, self.divisor)
+        )
+        slope = [order * term for order, term in enumerate(above)]  # r times the derivative
+        bend, square = self._bend, below
+        if self.divisor:
+            falling = [-order * term for order, term in enumerate(below)]
+            slope = _sum(_product(slope, below), _product(above, falling))
+            above, square = _product(above, below), _product(below, below)
+        less = _product([-term for term in bend], square) if bend else []
+        limits = [_sum(above, slope, less), *([_sum(above, less)] if bend else [])]
+        pole = (1 - _POLE) * first_root(below, self.chart_reach)
+        return min(self.chart_reach, pole, *(first_root(limit, self.chart_reach) for limit in limits))
 
     @property
-    def _bend(self) -> Polynomial:
-        """How much less than the radial part's the derivative may be in some direction, by radius."""
+    def _bend(self) -> list[float]:
+        """How much less than the radial part's the derivative may be in some direction, as a polynomial of r."""
+        if not (self.tangential or self.prism):
+            return []
         tangential, prism = ([number(term) for term in self._terms(names)] for names in (self.tangential, self.prism))
-        linear = 6 * math.hypot(*tangential) + 2 * math.hypot(*prism[:2])
-        return Polynomial([0, linear, 0, 4 * math.hypot(*prism[2:])])
+        linear, cubic = 6 * math.hypot(*tangential) + 2 * math.hypot(*prism[:2]), 4 * math.hypot(*prism[2:])
+        return [0.0, linear, 0.0, cubic] if cubic else [0.0, linear] if linear else []
 
     def _growth(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """g(s) and its derivative."""
@@ -134,7 +142,7 @@ class Distorted(Central):
         """Newton's method in the plane for distort(x, y) = (u, v), kept within the valid radius; a step that does not
         come nearer is halved, over and over, which ends as the derivative is positive there.
         """
-        share = torch.ones_like(x)
+        share, settled = torch.ones_like(x), torch.finfo(x.dtype).eps ** 0.5  # a step so short leaves an error of eps
         off_u, off_v = self._off(u, v, x, y)
         for _ in range(_PLANE_STEPS):
             step_x, step_y = self._newton(x, y, off_u, off_v)
@@ -143,11 +151,11 @@ class Distorted(Central):
             next_x, next_y = next_x * shrink, next_y * shrink
             next_u, next_v = self._off(u, v, next_x, next_y)
             nearer = length(next_u, next_v) <= length(off_u, off_v)
-            moved = torch.maximum((next_x - x).abs(), (next_y - y).abs())
             x, y = torch.where(nearer, next_x, x), torch.where(nearer, next_y, y)
             off_u, off_v = torch.where(nearer, next_u, off_u), torch.where(nearer, next_v, off_v)
             share = torch.where(nearer, (2 * share).clamp(max=1), 0.5 * share)
-            if bool((moved <= 4 * torch.finfo(x.dtype).eps * (1 + x.abs() + y.abs())).all()):
+            near = torch.maximum(step_x.abs(), step_y.abs()) <= settled * (1 + x.abs() + y.abs())
+            if bool((near | (share < _SMALLEST)).all()):
                 break
         return x, y
 
@@ -167,9 +175,20 @@ class Distorted(Central):
         return inverse * (d * off_u - b * off_v), inverse * (a * off_v - c * off_u)
 
 
-def _in_radius(coefficients: tuple[torch.Tensor, ...]) -> Polynomial:
+def _in_radius(coefficients: list[float]) -> list[float]:
     """1 + c1 s + c2 s^2 + ... as a polynomial of r, where s = r^2."""
-    powers = [1.0]
-    for coefficient in coefficients:
-        powers += [0.0, number(coefficient)]
-    return Polynomial(powers)
+    return [1.0, *(part for coefficient in coefficients for part in (0.0, coefficient))]
+
+
+def _product(one: list[float], other: list[float]) -> list[float]:
+    """Of two polynomials."""
+    result = [0.0] * (len(one) + len(other) - 1)
+    for i, a in enumerate(one):
+        for j, b in enumerate(other):
+            result[i + j] += a * b
+    return result
+
+
+def _sum(*polynomials: list[float]) -> list[float]:
+    """Of polynomials."""
+    return [sum(terms) for terms in zip_longest(*polynomials, fillvalue=0.0)]

@@ -16,6 +16,8 @@ __all__ = ["nearest_lens"]
 _FIT, _CHECK = 24, 61  # places along the longer side of the photo that are fitted and looked at
 _STEP = 1e-6  # of finite differences, relative to what a parameter may be
 _BEYOND = 10.0  # widths of the photo beyond which a pixel is simply far off
+_AHEAD = 0.1  # cosine from the axis from which on perspective lenses are fitted: beyond, numbers are steep
+_TRIES = 100
 _DEFAULTS = {"alpha": 0.5, "beta": 1.0, "omega": 0.5}
 _ALSO = {"k": "k1", "k1": "k"}  # COLMAP calls k what others call k1
 
@@ -99,6 +101,9 @@ def _starts(lens: Lens, model: str) -> list[np.ndarray]:
 def _fitted(lens: Lens, model: str, start: np.ndarray) -> Lens:
     """The least-squares lens from one start, or that of the start where its numbers make no lens."""
     pixels, rays = _looks(lens, _FIT)
+    if not LENSES[model].depth_is_distance:
+        ahead = rays[:, 2] > _AHEAD
+        pixels, rays = pixels[ahead], rays[ahead]
     target = pixels.numpy()
     scale = np.array([_scale(name, value) for name, value in zip(LENSES[model].parameter_names, start, strict=True)])
 
@@ -110,7 +115,9 @@ def _fitted(lens: Lens, model: str, start: np.ndarray) -> Lens:
         off = (found.numpy() - target) / lens.width
         return np.nan_to_num(off, nan=_BEYOND).clip(-_BEYOND, _BEYOND).ravel() * lens.width
 
-    solved = least_squares(residuals, start / scale, x_scale="jac", diff_step=_STEP, xtol=1e-13, ftol=1e-13)
+    solved = least_squares(
+        residuals, start / scale, x_scale="jac", diff_step=_STEP, xtol=1e-13, ftol=1e-13, max_nfev=_TRIES
+    )
     try:
         return make_lens(model, lens.width, lens.height, (solved.x * scale).tolist())
     except CaptureError:

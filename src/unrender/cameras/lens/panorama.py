@@ -46,15 +46,19 @@ class Equirectangular(Calibrated):
 
     def jacobian(self, points: torch.Tensor) -> torch.Tensor:
         """Derivative of pixels by point, [N, 2, 3]."""
-        width, height = self.params.unbind()
-        x, y, z, across, distance, _ = _unit(points)
-        by_u = torch.stack([z, torch.zeros_like(x), -x], dim=-1) * (width / (2 * math.pi) / across**2)[..., None]
-        by_v = torch.stack([-x * y / across, across, -y * z / across], dim=-1) * (height / math.pi)
-        return torch.stack([by_u, by_v], dim=-2) / distance[..., None, None]
+        return torch.stack([torch.stack(row, dim=-1) for row in self._rows(points)], dim=-2)
 
     def magnification(self, points: torch.Tensor) -> torch.Tensor:
         """Largest singular value of ``jacobian``, [N]; towards the poles it grows without end."""
-        return largest_singular_value(self.jacobian(points))
+        return largest_singular_value(*self._rows(points))
+
+    def _rows(self, points: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        """Derivatives of u and of v by point; entries [N]."""
+        width, height = self.params.unbind()
+        x, y, z, across, distance, _ = _unit(points)
+        turn, rise = width / (2 * math.pi) / (across * across * distance), height / math.pi / distance
+        by_v = (-x * y / across * rise, across * rise, -y * z / across * rise)
+        return (z * turn, torch.zeros_like(x), -x * turn), by_v
 
 
 def _unit(points: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -43,6 +44,8 @@ def first_root(coefficients: Sequence[float], end: float = math.inf) -> float:
     one change of sign that there is exactly one (Descartes), so that none is missed however close they lie. Where the
     polynomial touches 0 without crossing, that counts.
     """
+    if coefficients and min(coefficients) >= 0 < coefficients[0]:
+        return math.inf
     given = np.clip(np.trim_zeros(np.asarray(coefficients, dtype=np.float64), "b"), -_MOST, _MOST)
     if len(given) == 0 or given[0] <= 0:
         return 0.0
@@ -91,9 +94,12 @@ def _bisect(powers: list[float], low: float, high: float, reverse: bool) -> floa
 
 def _bernstein(powers: np.ndarray) -> np.ndarray:
     """Coefficients over [0, 1] of a polynomial given by its powers."""
-    degree = len(powers) - 1
-    choose = [[math.comb(j, i) / math.comb(degree, i) for i in range(degree + 1)] for j in range(degree + 1)]
-    return np.asarray(choose) @ powers
+    return _choices(len(powers) - 1) @ powers
+
+
+@lru_cache
+def _choices(degree: int) -> np.ndarray:
+    return np.array([[math.comb(j, i) / math.comb(degree, i) for i in range(degree + 1)] for j in range(degree + 1)])
 
 
 def _halves(coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
