@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, read_adop, write_adop
 from unrender.datasets.colmap import COLMAP_LENSES, is_colmap, read_colmap, write_colmap_folder
+from unrender.datasets.openmvs import OPENMVS_LENSES, is_openmvs, openmvs_losses, read_openmvs, write_openmvs
+from unrender.datasets.opensfm import OPENSFM_LENSES, is_opensfm, opensfm_losses, read_opensfm, write_opensfm
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError, SettingsError
 
@@ -53,6 +56,33 @@ FORMATS: dict[str, Format] = {
         read=read_colmap,
         write=write_colmap_folder,
         lenses=COLMAP_LENSES,
+    ),
+    "adop": Format(
+        title="ADOP or TRIPS scene",
+        looks_like="dataset.ini, images.txt and poses.txt in the folder",
+        recognises=is_adop,
+        read=read_adop,
+        write=write_adop,
+        lenses=ADOP_LENSES,
+        losses=adop_losses,
+    ),
+    "opensfm": Format(
+        title="OpenSfM or OpenDroneMap reconstruction",
+        looks_like="reconstruction.json in the folder or in opensfm in it",
+        recognises=is_opensfm,
+        read=read_opensfm,
+        write=write_opensfm,
+        lenses=OPENSFM_LENSES,
+        losses=opensfm_losses,
+    ),
+    "openmvs": Format(
+        title="OpenMVS scene",
+        looks_like="a .mvs file",
+        recognises=is_openmvs,
+        read=read_openmvs,
+        write=write_openmvs,
+        lenses=OPENMVS_LENSES,
+        losses=openmvs_losses,
     ),
 }
 """Name -> format. Where a folder looks like several, the first counts."""
