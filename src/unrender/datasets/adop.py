@@ -24,7 +24,7 @@ from unrender.errors import CaptureError
 from unrender.geometry.rotations import quat_wxyz_from_rotation, rotation_from_quat_wxyz
 from unrender.geometry.transforms import inverse, rigid
 
-__all__ = ["ADOP_LENSES", "adop_losses", "is_adop", "read_adop", "write_adop"]
+__all__ = ["ADOP_LENSES", "adop_losses", "is_adop", "is_ocam", "read_adop", "write_adop"]
 
 _SECTION = "SceneDatasetParams"
 _UNIT = 1e-3

@@ -20,14 +20,14 @@ from unrender.errors import CaptureError
 
 __all__ = ["ADOP_LENSES", "is_ocam", "read_camera", "write_camera"]
 
-ADOP_LENSES = (*BROWN_LENSES, "OCAM")
-"""The lenses that a scene can hold."""
+ADOP_LENSES = BROWN_LENSES
+"""The lenses that a scene can hold, beside OCAM."""
 _SECTION = "SceneCameraParams"
 _SKEW = 1e-6
 """Skew [pixels per focal length] that moves nothing by more than a millionth of a pixel."""
 _TYPES = ("pinhole with distortion", "OCam", "spherical", "orthographic")
-_TERMS = 5
-"""Coefficients of the way back, poly_cam2world, as the toolbox fits them."""
+_POWERS = (0, 2, 3, 4, 5, 6, 7, 8)
+"""Of the radius, in the way back, poly_cam2world; the toolbox too leaves the first out, and stops at the fourth."""
 
 
 def read_camera(path: Path, kind: int | None) -> Lens:
@@ -56,7 +56,7 @@ def is_ocam(lens: Lens) -> bool:
 
 
 def write_camera(path: Path, lens: Lens) -> None:
-    """Write the camera file of one of ``ADOP_LENSES``."""
+    """Write the camera file of one of ``ADOP_LENSES`` or of OCAM."""
     lines = [f"[{_SECTION}]", f"w = {lens.width}", f"h = {lens.height}"]
     lines += _ocam_lines(lens) if is_ocam(lens) else _rational_lines(lens)
     path.write_text("\n".join([*lines, "ocam_cutoff = 1", ""]), encoding="utf-8")
@@ -108,20 +108,21 @@ def _ocam_lines(lens: Lens) -> list[str]:
 
 
 def _way_back(series: list[float], reach: float) -> list[float]:
-    """Coefficients of z = f0 + f2 r^2 + f3 r^3 + f4 r^4, the direction that lands at radius r [pixels] <= ``reach``.
+    """Coefficients of z = f0 + f2 r^2 + f3 r^3 ..., the direction that lands at radius r [pixels] up to ``reach``.
 
     The angle above the plane of the lens has tangent z / r. ADOP does not project with it; TRIPS tells by its
     presence that a camera is OCam.
     """
     angles = np.linspace(-math.pi / 2 + 1e-4, math.pi / 3, 512)
     radii = np.polynomial.polynomial.polyval(angles, series)
-    seen = (radii > 0) & (radii <= reach)
-    if np.count_nonzero(seen) < _TERMS:
+    seen = (radii > 0.02 * reach) & (radii <= reach)  # a polynomial that misses 0 on the axis has no z there
+    if np.count_nonzero(seen) < len(_POWERS):
         return [-1.0]
-    powers = np.stack([radii[seen] ** power for power in (0, 2, 3, 4)], axis=1)
-    scale = np.abs(powers).max(axis=0)
-    f0, f2, f3, f4 = np.linalg.lstsq(powers / scale, radii[seen] * np.tan(angles[seen]), rcond=None)[0] / scale
-    return [float(f0), 0.0, float(f2), float(f3), float(f4)]
+    table = np.stack([(radii[seen] / reach) ** power for power in _POWERS], axis=1)
+    factors = np.linalg.lstsq(table, radii[seen] * np.tan(angles[seen]), rcond=None)[0]
+    series_back = np.zeros(_POWERS[-1] + 1)
+    series_back[list(_POWERS)] = factors / reach ** np.array(_POWERS, dtype=np.float64)
+    return series_back.tolist()
 
 
 def _joined(numbers: Iterable[float]) -> str:

@@ -18,14 +18,14 @@ import torch
 
 from unrender.datasets.clouds import PointCloud
 from unrender.datasets.mask_files import copy_masks, count_masks
-from unrender.datasets.opensfm_cameras import OPENSFM_LENSES, camera_of, glimpse, lens_of
+from unrender.datasets.opensfm_cameras import OPENSFM_LENSES, camera_of, glimpse, has_camera_for, lens_of
 from unrender.datasets.opensfm_tracks import read_tracks, write_tracks
 from unrender.datasets.reconstruction import Ids, Reconstruction
 from unrender.errors import CaptureError
 from unrender.geometry.rotations import exp_so3, log_so3
 from unrender.geometry.transforms import rigid
 
-__all__ = ["OPENSFM_LENSES", "is_opensfm", "opensfm_losses", "read_opensfm", "write_opensfm"]
+__all__ = ["OPENSFM_LENSES", "has_camera_for", "is_opensfm", "opensfm_losses", "read_opensfm", "write_opensfm"]
 
 _NAME = "reconstruction.json"
 _PLACES = (_NAME, f"opensfm/{_NAME}")

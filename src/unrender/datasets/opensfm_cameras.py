@@ -21,8 +21,8 @@ __all__ = ["OPENSFM_LENSES", "camera_of", "glimpse", "lens_of"]
 
 _FISHEYE = ("OPENCV_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "FISHEYE", "SIMPLE_FISHEYE")
 _PRISM, _RAD_TAN, _PANORAMA = "THIN_PRISM_FISHEYE", "RAD_TAN_THIN_PRISM_FISHEYE", "EQUIRECTANGULAR"
-OPENSFM_LENSES = (*BROWN_LENSES, *_FISHEYE, _PRISM, _RAD_TAN, _PANORAMA)
-"""The lenses that a reconstruction can hold, of the last two families and FULL_OPENCV not with every number."""
+OPENSFM_LENSES = (*BROWN_LENSES[1:], *_FISHEYE, _PRISM)
+"""The lenses that a reconstruction can hold, with whatever numbers."""
 _LARGEST = 1 << 24
 """Pixels along a side that a photo may have."""
 _ABSURD = 1e30
@@ -178,8 +178,17 @@ def _fisheye_lens(camera: _Camera, intrinsics: tuple[float, ...], radial: tuple[
     return make_lens("SIMPLE_FISHEYE", *size, [fx, cx, cy]) if fx == fy else make_lens("FISHEYE", *size, intrinsics)
 
 
+def has_camera_for(lens: Lens) -> bool:
+    """Whether ``camera_of`` has one that images as this lens does."""
+    try:
+        camera_of(lens)
+    except CaptureError:
+        return False
+    return True
+
+
 def camera_of(lens: Lens) -> dict[str, Any]:
-    """The camera of the file that images as a lens of ``OPENSFM_LENSES`` does.
+    """The camera of the file that images as a lens of ours does: any of ``OPENSFM_LENSES``, some with certain numbers.
 
     Raises CaptureError where its numbers have no place in the file: k4 to k6 of FULL_OPENCV, terms across the radius of
     RAD_TAN_THIN_PRISM_FISHEYE, a panorama that does not fill its photo.
@@ -189,10 +198,12 @@ def camera_of(lens: Lens) -> dict[str, Any]:
         if lens.params.tolist() != [lens.width, lens.height] or lens.width != 2 * lens.height:
             raise _no_place(lens, "a panorama of the photo's size, twice as wide as high")
         return {"projection_type": "spherical", **size}
-    if lens.model in BROWN_LENSES:
+    if lens.model in BROWN_LENSES:  # FULL_OPENCV too
         kind, (fx, fy, cx, cy), terms = _brown_terms(lens)
-    else:
+    elif lens.model in (*_FISHEYE, _PRISM, _RAD_TAN):
         kind, (fx, fy, cx, cy), terms = _fisheye_terms(lens)
+    else:
+        raise _no_place(lens, f"one of {', '.join(OPENSFM_LENSES)}")
     longer = max(lens.width, lens.height)
     in_middle = fx == fy and (2 * cx, 2 * cy) == (lens.width, lens.height)
     short = {"brown": "perspective", "fisheye_opencv": "fisheye"}.get(kind)
