@@ -10,6 +10,7 @@ from typing import Protocol
 
 from unrender.cameras.lens import Lens
 from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, is_ocam, read_adop, write_adop
+from unrender.datasets.bundler import BUNDLER_LENSES, bundler_losses, is_bundler, is_radial, read_bundler, write_bundler
 from unrender.datasets.colmap import COLMAP_LENSES, is_colmap, read_colmap, write_colmap_folder
 from unrender.datasets.openmvs import OPENMVS_LENSES, is_openmvs, openmvs_losses, read_openmvs, write_openmvs
 from unrender.datasets.opensfm import (
@@ -95,6 +96,16 @@ FORMATS: dict[str, Format] = {
         write=write_openmvs,
         lenses=OPENMVS_LENSES,
         losses=openmvs_losses,
+    ),
+    "bundler": Format(
+        title="Bundler reconstruction",
+        looks_like="bundle.out with list.txt",
+        recognises=is_bundler,
+        read=read_bundler,
+        write=write_bundler,
+        lenses=BUNDLER_LENSES,
+        also_holds=is_radial,
+        losses=bundler_losses,
     ),
 }
 """Name -> format. Where a folder looks like several, the first counts."""
