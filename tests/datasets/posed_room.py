@@ -83,7 +83,7 @@ def assert_same_views(found: Reconstruction, expected: Reconstruction, *, poses:
 
 
 def refuses_any_damage(file: Path, read: Callable[[], object], *, seed: int, tries: int = 60) -> int:
-    """Flip bytes of a good file, cut it, put others in: it reads, or CaptureError. Returns how often it was refused in one line."""
+    """Flip bytes of a good file, cut it, put others in: it reads, or CaptureError in one line. Returns how many."""
     generator = torch.Generator().manual_seed(seed)
     good, refused = file.read_bytes(), 0
     for _ in range(tries):

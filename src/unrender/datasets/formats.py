@@ -12,6 +12,14 @@ from unrender.cameras.lens import Lens
 from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, is_ocam, read_adop, write_adop
 from unrender.datasets.bundler import BUNDLER_LENSES, bundler_losses, is_bundler, is_radial, read_bundler, write_bundler
 from unrender.datasets.colmap import COLMAP_LENSES, is_colmap, read_colmap, write_colmap_folder
+from unrender.datasets.metashape import (
+    METASHAPE_LENSES,
+    holds_sensor,
+    is_metashape,
+    metashape_losses,
+    read_metashape,
+    write_metashape,
+)
 from unrender.datasets.openmvs import OPENMVS_LENSES, is_openmvs, openmvs_losses, read_openmvs, write_openmvs
 from unrender.datasets.opensfm import (
     OPENSFM_LENSES,
@@ -106,6 +114,16 @@ FORMATS: dict[str, Format] = {
         lenses=BUNDLER_LENSES,
         also_holds=is_radial,
         losses=bundler_losses,
+    ),
+    "metashape": Format(
+        title="Agisoft Metashape cameras",
+        looks_like="cameras.xml, or another XML file with a document and a chunk",
+        recognises=is_metashape,
+        read=read_metashape,
+        write=write_metashape,
+        lenses=METASHAPE_LENSES,
+        also_holds=holds_sensor,
+        losses=metashape_losses,
     ),
 }
 """Name -> format. Where a folder looks like several, the first counts."""

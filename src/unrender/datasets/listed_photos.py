@@ -115,7 +115,7 @@ def photo_sizes(names: Sequence[str], folder: Path, where: Path) -> list[tuple[i
             expected=folder / missing[0],
             do="say where the photos are (--images)",
         )
-    return [check_picture(folder / name)[::-1] for name in names]
+    return [(width, height) for height, width in (check_picture(folder / name) for name in names)]
 
 
 def complete_labels(labels: Sequence[str], folder: Path, where: Path) -> tuple[str, ...]:
