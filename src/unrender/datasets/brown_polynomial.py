@@ -93,14 +93,14 @@ def polynomial_of(lens: Lens, where: object) -> Polynomial:
     return Polynomial(numbers.fx, numbers.fy, numbers.cx, numbers.cy, (k1, k2, k3, 0.0), numbers.tangential)
 
 
-def _of(width: int, height: int, polynomial: Polynomial, radial: tuple[float, ...]) -> Lens:
+def _of(width: int, height: int, polynomial: Polynomial, radial: tuple[float, float, float]) -> Lens:
     numbers = (polynomial.fx, polynomial.fy, polynomial.cx, polynomial.cy)
     if not all(abs(number) < 1e12 for number in (*numbers, *polynomial.radial, *polynomial.tangential)):
         raise CaptureError("numbers of no calibration", got=f"{numbers}, {polynomial.radial}, {polynomial.tangential}")
-    return simplest_lens(width, height, Rational(*numbers, (*radial[:3], 0.0, 0.0, 0.0), polynomial.tangential))
+    return simplest_lens(width, height, Rational(*numbers, (*radial, 0.0, 0.0, 0.0), polynomial.tangential))
 
 
-def _without_k4(lens: Lens, polynomial: Polynomial) -> tuple[float, ...]:
+def _without_k4(lens: Lens, polynomial: Polynomial) -> tuple[float, float, float]:
     """k1, k2, k3 that come nearest to the radial part of all four within the photo: linear least squares."""
     k1, k2, k3, k4 = polynomial.radial
     if not k4:
@@ -114,8 +114,8 @@ def _without_k4(lens: Lens, polynomial: Polynomial) -> tuple[float, ...]:
     scale = float(r.max())
     at = r / scale
     powers = torch.stack([at**3, at**5, at**7], dim=1)
-    change = torch.linalg.lstsq(powers, (k4 * scale**8 * at**9)[:, None]).solution[:, 0]
-    return tuple(k + float(c) / scale**n for k, c, n in zip((k1, k2, k3), change, (2, 4, 6), strict=True))
+    change = torch.linalg.lstsq(powers, (k4 * scale**8 * at**9)[:, None]).solution[:, 0].tolist()
+    return k1 + change[0] / scale**2, k2 + change[1] / scale**4, k3 + change[2] / scale**6
 
 
 def _residual(lens: Lens, polynomial: Polynomial) -> float:

@@ -29,6 +29,14 @@ from unrender.datasets.opensfm import (
     read_opensfm,
     write_opensfm,
 )
+from unrender.datasets.realitycapture import (
+    REALITYCAPTURE_LENSES,
+    holds_row,
+    is_realitycapture,
+    read_realitycapture,
+    realitycapture_losses,
+    write_realitycapture,
+)
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError, SettingsError
 
@@ -114,6 +122,16 @@ FORMATS: dict[str, Format] = {
         lenses=BUNDLER_LENSES,
         also_holds=is_radial,
         losses=bundler_losses,
+    ),
+    "realitycapture": Format(
+        title="RealityCapture or RealityScan cameras",
+        looks_like="a CSV file that begins with #name,x,y,alt,heading,pitch,roll,f, or XMP files beside the photos",
+        recognises=is_realitycapture,
+        read=read_realitycapture,
+        write=write_realitycapture,
+        lenses=REALITYCAPTURE_LENSES,
+        also_holds=holds_row,
+        losses=realitycapture_losses,
     ),
     "metashape": Format(
         title="Agisoft Metashape cameras",
