@@ -209,7 +209,7 @@ def _row(line: str, columns: Sequence[str], where: str) -> _Row:
     fields = line.rsplit(",", len(columns) - 1)  # a name may have commas
     if len(fields) != len(columns):
         raise CaptureError("too few columns", where=where, expected=len(columns), got=len(fields), do=_DO)
-    values = dict.fromkeys(_COLUMNS[1:], 0.0)
+    values: dict[str, float] = dict.fromkeys(_COLUMNS[1:], 0.0)
     for name, field in zip(columns[1:], fields[1:], strict=True):
         if name in values:
             values[name] = number(field, name, where)
