@@ -73,13 +73,12 @@ def _settle(names: list[str], found: Path | None, otherwise: Path, split: bool, 
 
 def _below(path: str, start: Path, root: Path) -> str | None:
     """The path from ``start`` (from ``root`` for absolute ones), with ``/``; None when it leads out of ``root``."""
-    path = path.replace("\\", "/")
+    path = posixpath.normpath(path.replace("\\", "/"))
     if _ABSOLUTE.match(path):
         try:
             return Path(path).relative_to(root.resolve()).as_posix()
         except ValueError:
             return None
-    path = posixpath.normpath(path)
     if not path.startswith(".."):
         return path
     whole = posixpath.normpath(f"{start.resolve().as_posix()}/{path}")
