@@ -8,7 +8,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from unrender.cameras.lens import Lens
+from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, is_ocam, read_adop, write_adop
+from unrender.datasets.bundler import BUNDLER_LENSES, bundler_losses, is_bundler, is_radial, read_bundler, write_bundler
 from unrender.datasets.colmap import COLMAP_LENSES, is_colmap, read_colmap, write_colmap_folder
+from unrender.datasets.metashape import (
+    METASHAPE_LENSES,
+    holds_sensor,
+    is_metashape,
+    metashape_losses,
+    read_metashape,
+    write_metashape,
+)
+from unrender.datasets.openmvs import OPENMVS_LENSES, is_openmvs, openmvs_losses, read_openmvs, write_openmvs
+from unrender.datasets.opensfm import (
+    OPENSFM_LENSES,
+    has_camera_for,
+    is_opensfm,
+    opensfm_losses,
+    read_opensfm,
+    write_opensfm,
+)
+from unrender.datasets.realitycapture import (
+    REALITYCAPTURE_LENSES,
+    holds_row,
+    is_realitycapture,
+    read_realitycapture,
+    realitycapture_losses,
+    write_realitycapture,
+)
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError, SettingsError
 
@@ -32,7 +60,8 @@ class Format:
     ``title``: what users know it as; ``looks_like``: the file or folder that it is recognised by, for users;
     ``recognises(path)``: whether a folder or file is of this format, without raising; ``read``: see ``Reader``;
     ``write(folder, reconstruction)``: None where cameras cannot go back; the photos are in ``images`` under the folder
-    by their names; ``lenses``: names of the lenses that it holds, best first;
+    by their names; ``lenses``: names of the lenses that it holds whatever their numbers, best first;
+    ``also_holds(lens)``: whether it holds just this lens of another model, without loss;
     ``losses(reconstruction)``: what else of it the format cannot hold, one short text each.
     """
 
@@ -42,6 +71,7 @@ class Format:
     read: Reader
     write: Callable[[Path, Reconstruction], None] | None = None
     lenses: tuple[str, ...] = ()
+    also_holds: Callable[[Lens], bool] = lambda _: False
     losses: Callable[[Reconstruction], tuple[str, ...]] = lambda _: ()
 
 
@@ -53,6 +83,65 @@ FORMATS: dict[str, Format] = {
         read=read_colmap,
         write=write_colmap_folder,
         lenses=COLMAP_LENSES,
+    ),
+    "adop": Format(
+        title="ADOP or TRIPS scene",
+        looks_like="dataset.ini, images.txt and poses.txt in the folder",
+        recognises=is_adop,
+        read=read_adop,
+        write=write_adop,
+        lenses=ADOP_LENSES,
+        also_holds=is_ocam,
+        losses=adop_losses,
+    ),
+    "opensfm": Format(
+        title="OpenSfM or OpenDroneMap reconstruction",
+        looks_like="reconstruction.json in the folder or in opensfm in it",
+        recognises=is_opensfm,
+        read=read_opensfm,
+        write=write_opensfm,
+        lenses=OPENSFM_LENSES,
+        also_holds=has_camera_for,
+        losses=opensfm_losses,
+    ),
+    "openmvs": Format(
+        title="OpenMVS scene",
+        looks_like="a .mvs file",
+        recognises=is_openmvs,
+        read=read_openmvs,
+        write=write_openmvs,
+        lenses=OPENMVS_LENSES,
+        losses=openmvs_losses,
+    ),
+    "bundler": Format(
+        title="Bundler reconstruction",
+        looks_like="bundle.out with list.txt",
+        recognises=is_bundler,
+        read=read_bundler,
+        write=write_bundler,
+        lenses=BUNDLER_LENSES,
+        also_holds=is_radial,
+        losses=bundler_losses,
+    ),
+    "realitycapture": Format(
+        title="RealityCapture or RealityScan cameras",
+        looks_like="a CSV file that begins with #name,x,y,alt,heading,pitch,roll,f, or XMP files beside the photos",
+        recognises=is_realitycapture,
+        read=read_realitycapture,
+        write=write_realitycapture,
+        lenses=REALITYCAPTURE_LENSES,
+        also_holds=holds_row,
+        losses=realitycapture_losses,
+    ),
+    "metashape": Format(
+        title="Agisoft Metashape cameras",
+        looks_like="cameras.xml, or another XML file with a document and a chunk",
+        recognises=is_metashape,
+        read=read_metashape,
+        write=write_metashape,
+        lenses=METASHAPE_LENSES,
+        also_holds=holds_sensor,
+        losses=metashape_losses,
     ),
 }
 """Name -> format. Where a folder looks like several, the first counts."""
@@ -115,7 +204,8 @@ def write_reconstruction(
 
 
 def _lost_lenses(reconstruction: Reconstruction, kind: Format) -> tuple[str, ...]:
-    return tuple(f"the lens {lens.model}" for lens in reconstruction.lenses if lens.model not in kind.lenses)
+    lost = [lens for lens in reconstruction.lenses if lens.model not in kind.lenses and not kind.also_holds(lens)]
+    return tuple(f"the lens {lens.model}" for lens in lost)
 
 
 def _row(name: str) -> Format:
