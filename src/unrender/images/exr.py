@@ -13,6 +13,7 @@ import torch
 
 from unrender.errors import CaptureError, ShapeError
 from unrender.images.header import UNREADABLE, PictureHeader, refuse_bomb, unreadable
+from unrender.images.opacity import divided, with_opacity
 
 __all__ = ["ExrAttribute", "inspect", "read_exr", "read_exr_channels", "read_exr_metadata", "write_exr"]
 
@@ -52,18 +53,18 @@ def read_exr(path: Path | str) -> torch.Tensor:
     return torch.from_numpy(read_exr_channels(Path(path)))
 
 
-def read_exr_channels(path: Path, alpha: bool = False) -> np.ndarray:
-    """float32 [H, W, 3] as ``read_exr``; with ``alpha`` [H, W, 4], opacity 1 where there is no channel A."""
+def read_exr_channels(path: Path, mode: str = "RGB") -> np.ndarray:
+    """float32 [H, W, 3] as ``read_exr``; with mode "RGBA" [H, W, 4], colours not multiplied by opacity (as they are in
+    EXR), opacity 1 where there is no channel A.
+    """
     _, channels = _open_exr(path)
     names: tuple[str, ...] = _colours(channels, path)
-    if alpha and "A" in channels:
-        names = (*names, "A")
+    see_through = mode == "RGBA" and "A" in channels
+    names = (*names, "A") if see_through else names
     if len({channels[name].shape for name in names}) > 1:
         raise CaptureError("channels of different sizes", where=path, do="export it as R G B")
-    planes = [channels[name].astype(np.float32) for name in names]
-    if alpha and "A" not in channels:
-        planes.append(np.ones_like(planes[0]))
-    return np.stack(planes, axis=-1)
+    pixels = np.stack([channels[name].astype(np.float32) for name in names], axis=-1)
+    return divided(pixels) if see_through else with_opacity(pixels, None, mode)
 
 
 def read_exr_metadata(path: Path | str) -> dict[str, Any]:

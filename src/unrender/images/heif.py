@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unrender.images.header import PictureHeader, load_extra, refuse_bomb
-from unrender.images.pillow import with_opacity
+from unrender.images.opacity import with_opacity
 
 __all__ = ["decode", "exif_block", "inspect"]
 

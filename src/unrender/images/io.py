@@ -120,8 +120,7 @@ def _decode(path: Path, mode: str) -> np.ndarray:
     try:
         kind = kind_of(path)
         if kind == "EXR":
-            pixels = exr.read_exr_channels(path, alpha=mode == "RGBA")
-            return tiff.divided(pixels) if mode == "RGBA" else pixels
+            return exr.read_exr_channels(path, mode)
         if kind == "HEIF":
             return heif.decode(path, mode)
         return tiff.decode(path, mode) if kind == "TIFF" else pillow.decode(path, mode)

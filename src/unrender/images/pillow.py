@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from unrender.images.header import PictureHeader, refuse_bomb
+from unrender.images.opacity import with_opacity
 
-__all__ = ["decode", "decode_deep", "inspect", "opened", "splits", "with_opacity"]
+__all__ = ["decode", "decode_deep", "inspect", "opened", "splits"]
 
 _START_OF_SCAN, _PADDING, _END_OF_IMAGE = 0xDA, (0x00, 0xFF), b"\xff\xd9"
 """JPEG markers; between its segments there may be padding."""
@@ -84,18 +85,6 @@ def decode_deep(path: Path, mode: str) -> np.ndarray:
 
 def _as_rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def with_opacity(colour: np.ndarray, opacity: np.ndarray | None, mode: str) -> np.ndarray:
-    """``colour`` [H, W, 3] for mode "RGB"; for "RGBA" [H, W, 4] with ``opacity`` [H, W], of the same type, full where
-    that is None.
-    """
-    if mode != "RGBA":
-        return colour
-    most = 1.0 if colour.dtype.kind == "f" else np.iinfo(colour.dtype).max
-    if opacity is None:
-        opacity = np.full(colour.shape[:2], most, dtype=colour.dtype)
-    return np.concatenate([colour, opacity[..., None]], axis=2)
 
 
 def splits(picture: Image.Image) -> bool:

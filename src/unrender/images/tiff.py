@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from unrender.images import pillow
 from unrender.images.header import UNREADABLE, PictureHeader, load_extra, refuse_bomb
+from unrender.images.opacity import divided, with_opacity
+from unrender.images.orientation import STORED, stored
 
-__all__ = ["decode", "divided", "inspect"]
+__all__ = ["decode", "inspect"]
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 258, 262, 274, 277
 _PLANAR, _FORMAT, _EXTRA, _SUBFILE = 284, 339, 338, 254
@@ -28,8 +30,6 @@ _ASSOCIATED, _OPACITY = 1, 2
 """Kinds of extra sample: opacity by which colours are multiplied already, and opacity alone."""
 _STARTS, _LENGTHS = (273, 324), (279, 325)
 _UNSIGNED, _FLOAT = 1, 3
-_ROWS = 256
-"""Rows that are divided at a time."""
 _WHITE_IS_ZERO, _GREY, _RGB = 0, 1, 2
 
 
@@ -162,19 +162,8 @@ def _through_tifffile(path: Path, tags: _Tags, mode: str) -> np.ndarray:
     pixels = np.moveaxis(pixels, 0, 2) if tags.planar else pixels
     channels = (0, 1, 2) if tags.photometric == _RGB else (0, 0, 0)
     opacity = pixels[..., -1] if tags.alpha else None
-    pixels = pillow.with_opacity(pixels[..., channels], opacity, mode)
+    pixels = with_opacity(pixels[..., channels], opacity, mode)
     return divided(pixels) if mode == "RGBA" and tags.extra == _ASSOCIATED else pixels
-
-
-def divided(pixels: np.ndarray) -> np.ndarray:
-    """Colours [H, W, 4] as they were before they were multiplied by opacity, as they are where that is 0; in place."""
-    most = 1.0 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
-    for rows in np.array_split(pixels, -(-len(pixels) // _ROWS)):  # a large photo is not to be there twice
-        opacity = rows[..., 3:].astype(np.float32) / most
-        with np.errstate(all="ignore"):  # of infinite light as much is left
-            before = rows[..., :3] / np.where(opacity > 0, opacity, 1)
-        rows[..., :3] = before if pixels.dtype.kind == "f" else before.round().clip(0, most)
-    return pixels
 
 
 def _levels(pixels: np.ndarray, tags: _Tags) -> np.ndarray:
@@ -194,13 +183,5 @@ def _levels(pixels: np.ndarray, tags: _Tags) -> np.ndarray:
 
 def _as_stored(pixels: np.ndarray, tags: _Tags) -> np.ndarray:
     """Pixels in the order of the file. Of this kind alone, Pillow turns what it decodes as the orientation says."""
-    undo: dict[int, Callable[[], np.ndarray]] = {
-        2: lambda: pixels[:, ::-1],
-        3: lambda: pixels[::-1, ::-1],
-        4: lambda: pixels[::-1],
-        5: lambda: pixels.swapaxes(0, 1),
-        6: lambda: np.rot90(pixels),
-        7: lambda: pixels[::-1, ::-1].swapaxes(0, 1),
-        8: lambda: np.rot90(pixels, -1),
-    }
-    return np.ascontiguousarray(undo[tags.orientation]()) if tags.orientation in undo else pixels
+    turned = tags.orientation if tags.orientation in range(1, 9) else STORED
+    return pixels if turned == STORED else stored(torch.from_numpy(pixels), turned).numpy()
