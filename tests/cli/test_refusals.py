@@ -300,7 +300,7 @@ CAPTURES: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "photos of half the size": (photos_of_size(32, 24), "expected 64 x 48 as in the model, got 32 x 24 (9 of 9"),
     "the ratio is named": (photos_of_size(32, 24), "the photos are 1/2 of the size the cameras were made for"),
     "photos of three times the size": (photos_of_size(192, 144), "the photos are 3 of the size"),
-    "photos turned": (photos_of_size(48, 64), "turned by 90 degrees"),
+    "photos turned": (photos_of_size(48, 64), "turned by 90 degrees and no EXIF orientation says which way"),
     "masks of another size": (other_masks, "photo_4.png: mask and photo differ in size"),
     "nan intrinsics, text": (lambda p: p.spoilt(f"{MODEL}/cameras.txt", swap(" 50 ", " nan ")), "line 4 is no camera"),
     "nan intrinsics, binary": (in_binary("cameras.bin", 32, NAN), "camera 1: PINHOLE: parameters fx, fy, cx, cy must"),

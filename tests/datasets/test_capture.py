@@ -15,7 +15,8 @@ from PIL import Image
 from unrender.datasets.capture import Capture, PictureStore, hold_out
 from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, SettingsError
-from unrender.images.io import read_photo
+from unrender.fit.memory import _picture_bytes
+from unrender.images.io import read_photo, write_exr
 from unrender.images.resize import area_average
 
 NAMES = [f"{number:02}.jpg" for number in range(20)]
@@ -84,7 +85,7 @@ def test_photos_are_decoded_once_while_the_budget_lasts(capture: Capture, monkey
         decoded.append(path)
         return read_photo(path)
 
-    monkeypatch.setattr("unrender.datasets.capture.read_photo", count)
+    monkeypatch.setattr("unrender.datasets.pictures.read_photo", count)
     roomy = dataclasses.replace(capture)
     tight = dataclasses.replace(capture, budget=2 * 48 * 30 * 3)
     for _ in range(2):
@@ -105,7 +106,8 @@ def test_what_is_resident_grows_no_further_than_the_budget(tmp_path: Path):
     script = """
 import sys, torch
 from unrender.datasets.capture import PictureStore
-from unrender.images.io import read_photo
+from unrender.fit.memory import _picture_bytes
+from unrender.images.io import read_photo, write_exr
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -208,3 +210,23 @@ def test_held_out_views_do_not_train(capture: Capture):
 def test_senseless_choices_are_refused(every: int, listed: list[str] | Path | None, says: str):
     with pytest.raises((CaptureError, SettingsError), match=says):
         hold_out(NAMES, every, listed)
+
+
+def test_deep_photos_keep_their_depth_and_are_counted(small: Path):
+    before = read_capture(small)
+    ramp = torch.linspace(0, 1, 48 * 30).reshape(30, 48)
+    width, height = before.cameras.lens(0).width, before.cameras.lens(0).height
+    Image.fromarray((ramp * 65535).round().numpy().astype("uint16")).resize((width, height), 0).save(
+        before.image_paths[0], "PNG"
+    )
+    write_exr(before.image_paths[1], torch.ones(height, width, 3) * 0.5)
+    after = read_capture(small)
+    assert after.deep == (0, 1)
+    assert len(after.image(0).unique()) > 256
+    assert after.store.used == 6 * height * width
+    assert torch.equal(after.image(0), after.image(0))
+    assert after.image(1).mean() == pytest.approx(0.7354, abs=1e-4)
+    assert [note for note in after.notes if "linear" in note] == [
+        f"1 photos are linear: encoded with the sRGB curve, clipped at 1: {after.names[1]}"
+    ]
+    assert _picture_bytes(after) == _picture_bytes(before) + 2 * 3 * height * width

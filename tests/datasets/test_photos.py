@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from unrender.cameras.lens import Lens, make_lens
-from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
+from unrender.datasets.masks import check_masks, find_masks
+from unrender.datasets.photos import check_photos, find_photos, read_exposures
 from unrender.errors import CaptureError
 
 WIDTH, HEIGHT = 48, 36
@@ -83,7 +84,7 @@ def test_a_damaged_photo_is_refused(photos: dict[str, Path], lenses: list[Lens],
         (36, 27, "the photos are 3/4 of the size"),
         (32, 24, "the photos are 2/3 of the size"),
         (10, 7, "the photos are 1/5 of the size"),  # 9.6 x 7.2, rounded
-        (36, 48, "turned by 90 degrees.*EXIF orientation"),
+        (36, 48, "turned by 90 degrees and no EXIF orientation says which way"),
         (47, 36, "; give the photos that COLMAP saw"),
         (48, 30, "; give the photos that COLMAP saw"),
     ],
@@ -103,22 +104,25 @@ def test_masks_by_either_name_and_what_lacks_one(tmp_path: Path, photos: dict[st
     folder.mkdir()
     for name in ("a.jpg.png", "b.png"):
         Image.new("L", (WIDTH, HEIGHT)).save(folder / name)
-    paths, notes = find_masks(list(photos), lenses, folder)
+    paths = find_masks(list(photos), folder)
     assert paths == (folder / "a.jpg.png", folder / "b.png", None, None)
-    assert notes == ("2 photos have no mask: c.png, left/d.jpg",)
-    assert find_masks(list(photos), lenses, None) == ((None,) * 4, ())
+    assert check_masks(list(photos), paths, lenses) == ("2 photos have no mask: c.png, left/d.jpg",)
 
 
 def test_masks_that_cannot_be_used_are_refused(tmp_path: Path, photos: dict[str, Path], lenses: list[Lens]):
     with pytest.raises(CaptureError, match="no masks here"):
-        find_masks(list(photos), lenses, tmp_path / "none")
+        find_masks(list(photos), tmp_path / "none")
     shutil.copytree(tmp_path, tmp_path / "masks")
-    Image.new("L", (24, 18)).save(tmp_path / "masks" / "a.jpg")
+    mask, names = tmp_path / "masks" / "a.jpg", list(photos)
+    Image.new("L", (24, 18)).save(mask)
     with pytest.raises(CaptureError, match=r"a\.jpg: mask and photo differ in size, .*got 24 x 18"):
-        find_masks(list(photos), lenses, tmp_path / "masks")
-    (tmp_path / "masks" / "a.jpg").write_bytes(photos["a.jpg"].read_bytes()[:-9])
+        check_masks(names, find_masks(names, mask.parent), lenses)
+    mask.write_bytes(photos["a.jpg"].read_bytes()[:-9])
     with pytest.raises(CaptureError, match=r"a\.jpg: .*cut short"):
-        find_masks(list(photos), lenses, tmp_path / "masks")
+        check_masks(names, find_masks(names, mask.parent), lenses)
+    mask.unlink()
+    with pytest.raises(CaptureError, match=r"a\.jpg: no such file"):
+        check_masks(names, (mask, None, None, None), lenses)
 
 
 def test_photos_without_exif_are_counted(photos: dict[str, Path]):

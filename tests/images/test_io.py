@@ -43,9 +43,9 @@ def test_transparency_is_dropped_and_the_colour_below_kept(tmp_path: Path):
     assert read_photo(tmp_path / "a.png")[0, 0].tolist() == [10, 20, 30]
 
 
-def test_16_bit_grey_keeps_its_upper_byte(tmp_path: Path):
+def test_a_16_bit_mask_counts_by_its_upper_byte(tmp_path: Path):
     Image.fromarray(np.array([[0, 255, 256, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
-    assert read_photo(tmp_path / "a.png")[0, :, 0].tolist() == [0, 0, 1, 255]
+    assert read_mask(tmp_path / "a.png")[0].tolist() == [0, 0, 1, 255]
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

@@ -50,7 +50,10 @@ class FitVerb:
     images: Annotated[Path | None, option("DIR")] = None
     """Folder of the photos. Default: images/ in CAPTURE."""
     masks: Annotated[Path | None, option("DIR")] = None
-    """Folder of masks, white = use. Default: none."""
+    """Folder of masks, white = use, named as the photos or with .png after that. Default: as the format says."""
+    alpha: Annotated[Literal["ignore", "mask", "white", "black"] | None, option("HOW")] = None
+    """Transparency of the photos: ignore, mask (do not look there), or lay over white or black. Default: as the format
+    says, else ignore."""
     format: Annotated[str | None, option("NAME")] = None
     """What CAPTURE is, when it is not recognised or looks like several things; see docs/formats.md."""
     test_every: Annotated[int | None, option("K")] = None
@@ -94,7 +97,14 @@ class FitVerb:
         if self.test_every is not None and self.test_names is not None:
             raise SettingsError("--test-every and --test-names exclude each other", do="leave one of them out")
         return CaptureSource(
-            self.capture, self.images, self.masks, self.points, self.test_every, self.test_names, self.format
+            folder=self.capture,
+            images=self.images,
+            masks=self.masks,
+            points=self.points,
+            test_every=self.test_every,
+            test_names=self.test_names,
+            format=self.format,
+            alpha=self.alpha,
         )
 
     def _settings(self, base: FitSettings) -> FitSettings:
@@ -111,7 +121,7 @@ class FitVerb:
     def _refuse_other_source(self, run: Run) -> None:
         """A run goes on with the capture that it began with."""
         ours = self._source().absolute()
-        for name in ("folder", "images", "masks", "points", "format"):
+        for name in ("folder", "images", "masks", "points", "format", "alpha"):
             given, known = getattr(ours, name), getattr(run.source, name)
             if given is not None and given != known:
                 raise RunError(f"the run began with another {name}", where=self.output, expected=known, got=given)

@@ -1,7 +1,7 @@
 """Capture: what was measured. Photos, cameras, points, exposure and masks; immutable.
 
 Photos stay in their files. The first time a view is asked for, its photo is decoded, averaged down to the working
-size and kept as 8-bit values; when the budget is full, what was not used for longest makes room.
+size and kept with the bits it has, 8 or 16; when the budget is full, what was not used for longest makes room.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.datasets.clouds import PointCloud
+from unrender.datasets.pictures import Alpha, read_picture, shrunk
 from unrender.errors import CaptureError, SettingsError
-from unrender.images.io import read_mask, read_photo
-from unrender.images.resize import area_average
+from unrender.images.orientation import STORED
 
 __all__ = ["Capture", "PictureStore", "hold_out"]
 
 
 class PictureStore:
-    """Pictures (uint8) by key, as many as fit into ``budget`` bytes; the least recently used make room.
+    """Pictures (uint8, uint16) by key, as many as fit into ``budget`` bytes; the least recently used make room.
 
     Safe to share between threads: two that miss the same key at once both load it, and one result is kept.
 
@@ -37,7 +37,7 @@ class PictureStore:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.used = 0
-        self._pages: OrderedDict[tuple[str, int], tuple[mmap.mmap, tuple[int, ...]]] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, int], tuple[mmap.mmap, torch.dtype, tuple[int, ...]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, int], load: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -45,8 +45,8 @@ class PictureStore:
         with self._lock:
             if key in self._pages:
                 self._pages.move_to_end(key)
-                pages, shape = self._pages[key]
-                return torch.frombuffer(pages, dtype=torch.uint8).view(shape)
+                pages, dtype, shape = self._pages[key]
+                return torch.frombuffer(pages, dtype=dtype).view(shape)
         picture = load()
         with self._lock:
             self._keep(key, picture)
@@ -58,8 +58,8 @@ class PictureStore:
         while self.used + picture.nbytes > self.budget:
             self.used -= len(self._pages.popitem(last=False)[1][0])
         pages = mmap.mmap(-1, picture.nbytes, access=mmap.ACCESS_COPY)
-        torch.frombuffer(pages, dtype=torch.uint8).view(picture.shape).copy_(picture)
-        self._pages[key] = pages, tuple(picture.shape)
+        torch.frombuffer(pages, dtype=picture.dtype).view(picture.shape).copy_(picture)
+        self._pages[key] = pages, picture.dtype, tuple(picture.shape)
         self.used += len(pages)
 
 
@@ -72,7 +72,9 @@ class Capture:
     ``points``: the cloud in the input's frame; ``exif_ev`` [V] float64, EV100 in stops, NaN where EXIF is missing;
     ``test``: indices of the held-out views, never trained on and never used to start anything;
     ``notes``: lines a user should read (what was chosen, what is missing); ``budget``: bytes of decoded pictures
-    that are kept.
+    that are kept; ``turned`` [V]: the EXIF orientation in which each photo is read, 1 = as stored, and ``alpha`` [V]:
+    what its transparency means, "ignore" where it has none; empty where that is so for all; ``deep``: indices of the
+    views whose photos have more than 8 bits a channel.
     """
 
     root: Path
@@ -85,6 +87,9 @@ class Capture:
     test: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     budget: int = 2**30
+    turned: tuple[int, ...] = ()
+    alpha: tuple[Alpha, ...] = ()
+    deep: tuple[int, ...] = ()
     store: PictureStore = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -104,23 +109,32 @@ class Capture:
         held_out = set(self.test)
         return tuple(view for view in range(len(self)) if view not in held_out)
 
+    @property
+    def masked(self) -> tuple[bool, ...]:
+        """Whether something says which pixels of a view may be used, [V]: a mask, or the transparency of its photo."""
+        see_through = self.alpha or ("ignore",) * len(self)
+        pairs = zip(self.mask_paths, see_through, strict=True)
+        return tuple(path is not None or alpha == "mask" for path, alpha in pairs)
+
     def image(self, view: int) -> torch.Tensor:
         """The photo of one view at working size, [3, H, W] float32 in 0..1 as recorded; a new tensor every time.
 
-        Raises CaptureError when the file cannot be read or is not of the size that its camera has.
+        Each pixel is the mean of those photo pixels that may be used, black where there is none, in steps of 1/255, or
+        of 1/65535 where the file has more than 8 bits. Linear photos (EXR) are encoded with the sRGB curve and clipped
+        at 1. Raises CaptureError when the file cannot be read or is not of the size that its camera has.
         """
-        picture = self.store.get(("image", view), lambda: self._shrunk(read_photo, self.image_paths[view], view))
-        return picture.permute(2, 0, 1).float() / 255
+        picture = self._picture(view)
+        return picture[..., :3].permute(2, 0, 1).float() / torch.iinfo(picture.dtype).max
 
     def mask(self, view: int) -> torch.Tensor | None:
         """How much of each pixel may be used, [1, H, W] float32 in 0..1, or None where the view has no mask.
 
         Raises CaptureError as ``image``.
         """
-        path = self.mask_paths[view]
-        if path is None:
+        if not self.masked[view]:
             return None
-        return self.store.get(("mask", view), lambda: self._shrunk(read_mask, path, view))[None].float() / 255
+        picture = self._picture(view)
+        return picture[..., 3][None].float() / torch.iinfo(picture.dtype).max
 
     def at_width(self, width: int) -> Capture:
         """The same capture with pictures ``width`` pixels wide, heights rounded; lenses stay those of the photos.
@@ -142,18 +156,16 @@ class Capture:
         sizes = torch.tensor([[lens.height, lens.width] for lens in self.cameras.lenses], dtype=torch.int64)
         return sizes[self.cameras.camera_index]
 
-    def _shrunk(self, read: Callable[[Path], torch.Tensor], path: Path, view: int) -> torch.Tensor:
-        """A picture file at working size, uint8 [H, W] or [H, W, 3]."""
-        picture, lens = read(path), self.cameras.lens(view)
-        if picture.shape[:2] != (lens.height, lens.width):
-            raise CaptureError(
-                "this picture does not have the size of its camera",
-                where=path,
-                expected=f"{lens.width} x {lens.height}",
-                got=f"{picture.shape[1]} x {picture.shape[0]}",
-            )
-        height, width = self.cameras.sizes[view].tolist()
-        return area_average(picture, height, width).round().to(torch.uint8)
+    def _picture(self, view: int) -> torch.Tensor:
+        """The photo at working size as ``read_picture`` gives it."""
+        return self.store.get(("picture", view), lambda: self._load(view))
+
+    def _load(self, view: int) -> torch.Tensor:
+        lens, turn = self.cameras.lens(view), self.turned[view] if self.turned else STORED
+        alpha = self.alpha[view] if self.alpha else "ignore"
+        size = (lens.height, lens.width)
+        picture = read_picture(self.image_paths[view], self.mask_paths[view], turn, alpha, size)
+        return shrunk(picture, *self.cameras.sizes[view].tolist())
 
 
 def hold_out(names: Sequence[str], every: int = 8, listed: Sequence[str] | Path | None = None) -> tuple[int, ...]:

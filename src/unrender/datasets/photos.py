@@ -10,19 +10,20 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 
 from unrender.cameras.lens import Lens
+from unrender.datasets.names import PictureFolder, leads_out, some_of
 from unrender.errors import CaptureError
-from unrender.images.exif import read_ev100
-from unrender.images.io import check_picture
+from unrender.images.exif import read_ev100, read_orientation
+from unrender.images.header import PictureHeader
+from unrender.images.io import inspect_picture
+from unrender.images.orientation import STORED, is_sideways, upright_size
 
-__all__ = ["check_photos", "checksums", "find_masks", "find_photos", "read_exposures"]
+__all__ = ["check_photos", "checksums", "content_notes", "find_photos", "inspect_photos", "read_exposures"]
 
-_NAMED = 3
-"""How many names a note gives before it only counts."""
 _SIMPLE = 16
 """Largest denominator of a ratio that pictures are scaled by on purpose."""
 
@@ -30,45 +31,76 @@ Size = tuple[int, int]
 
 
 def find_photos(names: Iterable[str], folder: Path) -> dict[str, Path]:
-    """The file of every photo by its name.
+    """The file of every photo by its name, also where another system spells it otherwise (``names.py``).
 
-    Raises CaptureError when a name leads out of the folder or a photo is absent: what the user took away and what was
-    lost by accident look alike, so the user says which.
+    Raises CaptureError when a name leads out of the folder, a photo is absent, or two are one: what the user took away
+    and what was lost by accident look alike, so the user says which.
     """
-    photos = {name: folder / name for name in names}
-    for name in photos:
-        path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise CaptureError(
-                f"the image name {name!r} leads out of its folder", where=folder, do="rename it in the model"
-            )
-    absent = [name for name, path in photos.items() if not path.is_file()]
-    if len(absent) == len(photos):
+    files = PictureFolder(folder)
+    found = {name: _find(name, files) for name in names}
+    absent = [name for name, path in found.items() if path is None]
+    if len(absent) == len(found):
         raise CaptureError(
-            f"none of the model's {len(photos)} photos is here",
+            f"none of the model's {len(found)} photos is here",
             where=folder,
-            expected=_some(absent),
+            expected=some_of(absent),
             do="say where they are (--images)",
         )
     if absent:
+        path = folder / absent[0]
         raise CaptureError(
             "the model has this photo, but there is no such file",
-            where=photos[absent[0]],
-            got=f"{len(absent)} of {len(photos)} photos absent{_beside(photos[absent[0]])}",
+            where=path,
+            got=f"{len(absent)} of {len(found)} photos absent{_beside(path)}",
             do="put them back, or take them out of the model (colmap image_deleter)",
         )
+    photos = {name: path for name, path in found.items() if path is not None}
+    _refuse_shared(photos)
     return photos
 
 
-def check_photos(photos: Mapping[str, Path], lenses: Sequence[Lens]) -> None:
-    """Raises CaptureError unless every photo is whole and has the size that its camera was made for.
+def _find(name: str, files: PictureFolder) -> Path | None:
+    if leads_out(name):
+        what = f"the image name {name!r} leads out of its folder"
+        raise CaptureError(what, where=files.root, do="rename it in the model")
+    return files.find(name)
 
-    ``lenses``: that of each photo, in their order. A common ratio or a quarter turn is named as the likely cause.
+
+def _refuse_shared(photos: Mapping[str, Path]) -> None:
+    """Raises CaptureError when two names, spelt differently, lead to one file."""
+    first: dict[Path, str] = {}
+    for name, path in photos.items():
+        if first.setdefault(path, name) != name:
+            what = f"{first[path]!r} and {name!r} of the model are one photo here"
+            raise CaptureError(what, where=path, do="put the other one beside it, or take it out of the model")
+
+
+def inspect_photos(photos: Mapping[str, Path]) -> list[PictureHeader]:
+    """What the header of each photo says. Raises CaptureError for a file that is damaged or cut short."""
+    return [inspect_picture(path) for path in photos.values()]
+
+
+def check_photos(
+    photos: Mapping[str, Path],
+    lenses: Sequence[Lens],
+    headers: Sequence[PictureHeader] | None = None,
+    *,
+    upright: bool = False,
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The EXIF orientation in which each photo is to be read, 1 = as stored, and notes for the user.
+
+    ``lenses`` and ``headers``: those of each photo, in their order; the latter are looked at when None. The stored
+    pixels count where they have the camera's size, as for COLMAP; else the photo turned by 90 degrees as its EXIF says.
+    With ``upright`` cameras it is the other way round. Raises CaptureError when a photo is not whole or has no size
+    that its camera was made for; a common ratio or a quarter turn is named as the likely cause.
     """
+    turned: list[int] = []
     differing: list[tuple[Path, Size, Lens]] = []
-    for path, lens in zip(photos.values(), lenses, strict=True):
-        size = check_picture(path)
-        if size != (lens.height, lens.width):
+    for path, lens, header in zip(photos.values(), lenses, headers or inspect_photos(photos), strict=True):
+        size = header.height, header.width
+        turn = _turn(path, size, (lens.height, lens.width), upright)
+        turned.append(STORED if turn is None else turn)
+        if turn is None:
             differing.append((path, size, lens))
     if differing:
         path, (height, width), lens = differing[0]
@@ -79,32 +111,35 @@ def check_photos(photos: Mapping[str, Path], lenses: Sequence[Lens]) -> None:
             got=f"{width} x {height} ({len(differing)} of {len(photos)} photos differ)",
             do=_remedy((height, width), lens),
         )
+    return tuple(turned), _turning_notes(photos, turned)
 
 
-def find_masks(
-    names: Sequence[str], lenses: Sequence[Lens], folder: Path | str | None
-) -> tuple[tuple[Path | None, ...], tuple[str, ...]]:
-    """The mask file of each photo, None where there is none, and notes for the user.
+def content_notes(names: Iterable[str], headers: Sequence[PictureHeader]) -> tuple[str, ...]:
+    """For the user: which photos hold linear light, which is encoded and clipped, and which hold several pictures."""
+    pairs = list(zip(names, headers, strict=True))
+    linear = [name for name, header in pairs if header.linear]
+    several = [name for name, header in pairs if header.several]
+    notes = []
+    if linear:
+        notes.append(f"{len(linear)} photos are linear: encoded with the sRGB curve, clipped at 1: {some_of(linear)}")
+    if several:
+        notes.append(f"{len(several)} files hold several pictures, the first is used: {some_of(several)}")
+    return tuple(notes)
 
-    Raises CaptureError when there is no mask at all, one is damaged, or one is not of the size of its photo.
-    """
-    if folder is None:
-        return (None,) * len(names), ()
-    paths = tuple(_mask(name, Path(folder)) for name in names)
-    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
-    if len(missing) == len(names):
-        raise CaptureError("no masks here", where=folder, expected=f"{names[0]}.png and so on, white = use")
-    for path, lens in zip(paths, lenses, strict=True):
-        size = None if path is None else check_picture(path)
-        if size not in (None, (lens.height, lens.width)):
-            raise CaptureError(
-                "mask and photo differ in size",
-                where=path,
-                expected=f"{lens.width} x {lens.height} as the photo",
-                got=f"{size[1]} x {size[0]}",
-                do="make the mask from the photo as it is stored, at full size",
-            )
-    return paths, (f"{len(missing)} photos have no mask: {_some(missing)}",) if missing else ()
+
+def _turn(path: Path, size: Size, camera: Size, upright: bool) -> int | None:
+    """The orientation in which a photo of ``size`` has the size of its camera; None where none does."""
+    if size == camera and not upright:
+        return STORED
+    orientation = read_orientation(path)
+    if upright_size(size, orientation) == camera and (upright or is_sideways(orientation)):
+        return orientation
+    return STORED if size == camera else None
+
+
+def _turning_notes(photos: Mapping[str, Path], turned: Sequence[int]) -> tuple[str, ...]:
+    names = [name for name, turn in zip(photos, turned, strict=True) if turn != STORED]
+    return (f"{len(names)} photos are turned upright as their EXIF says: {some_of(names)}",) if names else ()
 
 
 def read_exposures(photos: Mapping[str, Path]) -> tuple[torch.Tensor, tuple[str, ...]]:
@@ -112,7 +147,7 @@ def read_exposures(photos: Mapping[str, Path]) -> tuple[torch.Tensor, tuple[str,
     values = [read_ev100(path) for path in photos.values()]
     missing = [name for name, value in zip(photos, values, strict=True) if value is None]
     exposures = torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)
-    return exposures, (f"exposure missing in {len(missing)} photos: {_some(missing)}",) if missing else ()
+    return exposures, (f"exposure missing in {len(missing)} photos: {some_of(missing)}",) if missing else ()
 
 
 def checksums(files: Mapping[str, Path]) -> dict[str, str]:
@@ -129,26 +164,21 @@ def _checksum(path: Path) -> str:
     return f"{checksum:08x}"
 
 
-def _mask(name: str, folder: Path) -> Path | None:
-    candidates = (f"{name}.png", name, str(PurePosixPath(name).with_suffix(".png")))
-    return next((path for file in candidates if (path := folder / file).is_file()), None)
-
-
 def _beside(path: Path) -> str:
     """Files that differ from an absent one in case or kind only, as after a conversion."""
     if not path.parent.is_dir():
         return ""
     stem = path.stem.casefold()
     alike = sorted(other.name for other in path.parent.iterdir() if other.stem.casefold() == stem and other.is_file())
-    return f" (but {_some(alike)} is there)" if alike else ""
+    return f" (but {some_of(alike)} is there)" if alike else ""
 
 
 def _remedy(size: Size, lens: Lens) -> str:
     """What to do about a photo whose size is not that of its camera, and why it may have come about."""
     if size == (lens.width, lens.height):
         return (
-            "the photo was turned by 90 degrees: put the original there; COLMAP uses the pixels as stored and ignores "
-            "the EXIF orientation"
+            "the photo is turned by 90 degrees and no EXIF orientation says which way: put the original there, whose "
+            "EXIF does"
         )
     ratio = _common_ratio(size, (lens.height, lens.width))
     if ratio is not None:
@@ -170,8 +200,3 @@ def _common_ratio(photo: Size, camera: Size) -> Fraction | None:
         ):
             return ratio
     return None
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few names."""
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +13,10 @@ from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture, hold_out
 from unrender.datasets.clouds import PointCloud, read_cloud
 from unrender.datasets.formats import read_reconstruction
-from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
+from unrender.datasets.masks import check_masks, find_masks
+from unrender.datasets.names import naming_notes
+from unrender.datasets.photos import check_photos, content_notes, find_photos, inspect_photos, read_exposures
+from unrender.datasets.pictures import Alpha, find_alpha
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError
 
@@ -31,6 +35,7 @@ def read_capture(
     points: Path | str | None = None,
     test_every: int | None = None,
     test_names: Sequence[str] | Path | None = None,
+    alpha: Alpha | None = None,
     budget: int = Capture.budget,
 ) -> Capture:
     """The photos and their reconstruction at ``path``, a folder or a file, as a Capture at photo size.
@@ -38,24 +43,23 @@ def read_capture(
     ``format``: a name of ``FORMATS``, recognised when None. ``images``: folder of the photos, when not where the format
     says. ``masks``: folder of pictures, white = use, named as COLMAP does (``a.jpg.png`` for ``a.jpg``) or as photos.
     ``points``: file of points; else the dense cloud of the reconstruction, else its own points. Held out are views as
-    ``hold_out`` says, else those that the format sets apart, else every 8th. ``budget``: bytes of decoded pictures that
-    are kept.
+    ``hold_out`` says, else those that the format sets apart, else every 8th. ``alpha``: what transparency of the photos
+    means, else what it means in the format, else nothing. ``budget``: bytes of decoded pictures that are kept.
 
     Everything is looked at before anything is decoded. Raises CaptureError, one line, when something that is needed is
     missing, damaged or not supported, or a photo or mask is not of its camera's size.
     """
     root = Path(path)
     found = read_reconstruction(root, format, images=None if images is None else Path(images))
-    photos = find_photos(found.names, _image_folder(found, root))
-    check_photos(photos, found.lens_of_view)
+    pictures = _pictures(found, root, masks, alpha)
     cloud, cloud_notes = _points(found, root, points)
-    mask_paths, mask_notes = _masks(found, masks)
-    exif_ev, exif_notes = _exposures(found, photos)
+    exif_ev, exif_notes = _exposures(found, pictures.photos)
     test = _held_out(found, test_every, test_names)
     cameras = cameras_of(found, exif_ev, test)
-    notes = (*found.notes, *cloud_notes, *mask_notes, *exif_notes)
-    files = tuple(photos.values())
-    return Capture(root, found.names, files, mask_paths, cameras, cloud, exif_ev, test, notes, budget)
+    notes = (*found.notes, *cloud_notes, *pictures.notes, *exif_notes)
+    files = tuple(pictures.photos.values()), pictures.masks
+    readings = {"turned": pictures.turned, "alpha": pictures.alpha, "deep": pictures.deep}
+    return Capture(root, found.names, *files, cameras, cloud, exif_ev, test, notes, budget, **readings)
 
 
 def cameras_of(found: Reconstruction, exif_ev: torch.Tensor, test: Sequence[int] = ()) -> Cameras:
@@ -90,10 +94,30 @@ def _held_out(
     return hold_out(found.names, EVERY if test_every is None else test_every, test_names)
 
 
-def _masks(found: Reconstruction, folder: Path | str | None) -> tuple[tuple[Path | None, ...], tuple[str, ...]]:
-    if folder is None and found.masks is not None:
-        return found.masks, ()
-    return find_masks(found.names, found.lens_of_view, folder)
+@dataclass(frozen=True)
+class _Pictures:
+    """The files of V views, checked, how they are to be read (see ``Capture``), and what a user should know."""
+
+    photos: dict[str, Path]
+    masks: tuple[Path | None, ...]
+    turned: tuple[int, ...]
+    alpha: tuple[Alpha, ...]
+    deep: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def _pictures(found: Reconstruction, root: Path, masks: Path | str | None, alpha: Alpha | None) -> _Pictures:
+    folder, lenses = _image_folder(found, root), found.lens_of_view
+    photos = find_photos(found.names, folder)
+    headers = inspect_photos(photos)
+    turned, turning_notes = check_photos(photos, lenses, headers, upright=found.upright)
+    paths = found.masks if masks is None else find_masks(found.names, Path(masks))
+    mask_notes = () if paths is None else check_masks(found.names, paths, lenses, turned)
+    chosen, alpha_notes = find_alpha(found.names, headers, alpha, found.alpha)
+    deep = tuple(view for view, header in enumerate(headers) if header.deep)
+    contents = content_notes(photos, headers)
+    notes = (*naming_notes(photos, folder), *turning_notes, *mask_notes, *alpha_notes, *contents)
+    return _Pictures(photos, paths or (None,) * len(found), turned, chosen, deep, notes)
 
 
 def _exposures(found: Reconstruction, photos: dict[str, Path]) -> tuple[torch.Tensor, tuple[str, ...]]:

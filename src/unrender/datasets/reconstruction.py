@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ import torch
 from unrender.cameras.camera import Cameras
 from unrender.cameras.lens import Lens
 from unrender.datasets.clouds import FARTHEST, PointCloud
+from unrender.datasets.names import leads_out
 from unrender.errors import CaptureError, ShapeError
 
 __all__ = ["Ids", "Observations", "Reconstruction", "no_points"]
@@ -80,13 +81,16 @@ def no_points() -> PointCloud:
 class Reconstruction:
     """V photos of C cameras and N points, in the input's own frame and scale.
 
-    ``names`` [V], with ``/`` between folders: the photo of a view is ``image_folder / name``, and need not be there;
+    ``names`` [V], as a rule with ``/`` between folders (``names.py``): the photo of a view is ``image_folder / name``,
+    and need not be there;
     ``camera_from_world`` [V, 4, 4] float64, rigid; ``camera_index`` [V] int64; ``lenses`` C of them;
     ``points``: the sparse cloud; ``point_errors`` [N] float64, mean reprojection error [pixels], or None;
     ``observations``: only when a reader was asked for them; ``ids``: None where the format has no numbers;
     ``masks`` [V], None where a photo has none; ``dense``: file of a denser cloud that belongs to it;
     ``exif_ev`` [V] float64, stops, NaN where unknown: exposures that the format itself gives;
     ``held_out``: names that the format sets apart for testing, None where it says nothing;
+    ``upright``: whether cameras and poses belong to the photos turned as their EXIF says, and not as they are stored;
+    ``alpha``: what their transparency means when the user does not say, one of ``pictures.Alpha``, None to ignore it;
     ``notes``: lines that a user should read.
     """
 
@@ -103,6 +107,8 @@ class Reconstruction:
     dense: Path | None = None
     exif_ev: torch.Tensor | None = None
     held_out: tuple[str, ...] | None = None
+    upright: bool = False
+    alpha: str | None = None
     notes: tuple[str, ...] = ()
 
     @staticmethod
@@ -172,7 +178,7 @@ class Reconstruction:
         if count > 1:
             raise CaptureError(f"{count} images are named {name!r}", where=where, do="take all but one out of it")
         for name in self.names:
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name or not name:
+            if leads_out(name) or not name:
                 raise CaptureError(
                     f"the image name {name!r} leads out of its folder", where=where, do="rename it in the model"
                 )

@@ -13,7 +13,7 @@ from unrender.cameras.camera import Cameras
 
 _ORDERS = 2**40  # orders of epochs draw from other seeds than steps do
 
-__all__ = ["Window", "crop_cameras", "crop_image", "draw_window", "view_order"]
+__all__ = ["Window", "crop_cameras", "crop_image", "crop_masked", "draw_window", "view_order"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,16 @@ def crop_image(image: torch.Tensor, window: Window) -> torch.Tensor:
     if part.shape[1:] == window.size:
         return part
     return interpolate(part[None], size=window.size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def crop_masked(image: torch.Tensor, mask: torch.Tensor, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+    """The window of an image [3, H, W] and of its mask [1, H, W], [3, *window.size] and [1, *window.size].
+
+    Colours are means of pixels by how much these may be used, so that none of the others shines through.
+    """
+    used = crop_image(mask, window)
+    colour = crop_image(torch.where(mask > 0, image * mask, 0.0), window)
+    return torch.where(used > 0, colour / used.clamp(min=torch.finfo(used.dtype).tiny), 0.0), used
 
 
 def crop_cameras(cameras: Cameras, views: Sequence[int], windows: Sequence[Window]) -> Cameras:

@@ -1,5 +1,7 @@
 """How good a model is on views it has never seen, whole image, under two exposure policies that are always named.
 
+Masked pixels do not count, and what is there changes nothing.
+
 ``exif``: the held-out photo's exposure is its EXIF EV (the training views' mean where EXIF is missing), its white point
 is neutral. Nothing is learned from the held-out photo.
 
@@ -25,10 +27,12 @@ from unrender.cameras.camera import Cameras
 from unrender.datasets.capture import Capture
 from unrender.errors import CaptureError, RunError, ShapeError
 from unrender.images.io import write_png
+from unrender.images.windows import SIZE
 from unrender.initialize.colors import cloud_radiance
 from unrender.messages import Evaluated, Message, Saved, Scores
 from unrender.metrics import DEFINITIONS, score
 from unrender.metrics.flip import flip_picture
+from unrender.metrics.weights import blackened
 from unrender.parameters import Parameter
 from unrender.render.frame import Frame
 from unrender.render.model import Model
@@ -50,9 +54,9 @@ __all__ = [
 
 POLICIES = {
     "test": "policy exif: whole image, exposure from EXIF (the training views' mean where missing), neutral white "
-    "point; nothing is learned from held-out photos; masks are not used; mean over images",
-    "fitted_exposure": "policy fitted: EV and white point of the view fitted on the left half of the image, "
-    "all else frozen, scored on the right half; mean over images",
+    "point; nothing is learned from held-out photos; masked pixels do not count; mean over images",
+    "fitted_exposure": "policy fitted: EV and white point of the view fitted on the left half of the image (of a "
+    "masked one: of what may be used), all else frozen, scored on the right half; mean over images",
     "seconds": "seconds of fitting behind this model, over all sittings, without starting the scene and scoring",
 }
 
@@ -68,11 +72,14 @@ class ViewScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Every held-out view's scores; ``width`` and ``height`` of the first one [pixels]."""
+    """Every held-out view's scores; ``width`` and ``height`` of the first one [pixels]; ``masked``: names of those that
+    have none, as their masks leave nothing.
+    """
 
     views: tuple[ViewScores, ...]
     width: int
     height: int
+    masked: tuple[str, ...] = ()
 
     @property
     def exif(self) -> Scores:
@@ -94,7 +101,7 @@ class Evaluation:
             "seconds": seconds,
             "width": self.width,
             "height": self.height,
-        }
+        } | ({"masked": list(self.masked)} if self.masked else {})
 
 
 def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Generator[Message, None, Evaluation]:
@@ -103,28 +110,52 @@ def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Gene
     With a ``folder`` a picture per view (photo, ours, FLIP map; policy ``exif``) is written there. Deterministic.
     Raises CaptureError when no view is held out, RunError when a render is not finite: it has no scores.
     """
-    if not capture.test:
-        raise CaptureError("no view is held out", where=capture.root, do="choose some with test_every or test_names")
+    chosen = _scorable(capture)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     views: list[ViewScores] = []
     stems = picture_stems(capture.names)
-    for view in capture.test:
-        photo, name = capture.image(view).to(model.cameras.sizes.device), capture.names[view]
+    for view in chosen:
+        name, device = capture.names[view], model.cameras.sizes.device
+        photo, mask = capture.image(view).to(device), capture.mask(view)
+        mask = None if mask is None else mask.to(device)
         cameras = exif_cameras(model.cameras, [view])
         with torch.no_grad():
             radiance = model.radiance(cameras)
             ours = cameras.record(radiance)[0]
         refuse_broken(radiance, name)
         refuse_broken(ours, name)
-        scores = ViewScores(name, score(ours, photo), _score_fitted(cameras, radiance, photo))
+        scores = ViewScores(name, score(ours, photo, mask), _score_fitted(cameras, radiance, photo, mask))
         views.append(scores)
         for policy, found in (("exif", scores.exif), ("fitted", scores.fitted)):
-            yield Evaluated(name, policy, found, len(views), len(capture.test))
+            yield Evaluated(name, policy, found, len(views), len(chosen))
         if folder is not None:
-            yield _save_picture(folder / f"{stems[view]}.png", photo.cpu(), ours.cpu())
-    height, width = model.cameras.sizes[capture.test[0]].tolist()
-    return Evaluation(tuple(views), width, height)
+            yield _save_picture(folder / f"{stems[view]}.png", photo, ours, mask)
+    height, width = model.cameras.sizes[chosen[0]].tolist()
+    masked = tuple(capture.names[view] for view in capture.test if view not in chosen)
+    return Evaluation(tuple(views), width, height, masked)
+
+
+def _scorable(capture: Capture) -> list[int]:
+    """The held-out views of which something may be used. Raises CaptureError when there is none."""
+    if not capture.test:
+        raise CaptureError("no view is held out", where=capture.root, do="choose some with test_every or test_names")
+    scorable = [view for view in capture.test if _leaves_something(capture.mask(view))]
+    if not scorable:
+        raise CaptureError(
+            "the masks leave nothing of any held-out photo", where=capture.root, do="hold out others (--test-names)"
+        )
+    return scorable
+
+
+def _leaves_something(mask: torch.Tensor | None) -> bool:
+    return mask is None or bool(_judged(mask).any())
+
+
+def _judged(mask: torch.Tensor) -> torch.Tensor:
+    """The part of a mask [1, H, W] that all scores look at: the middle pixels of SSIM's windows."""
+    edge = SIZE // 2
+    return mask[:, edge:-edge, edge:-edge]
 
 
 def refuse_broken(picture: torch.Tensor, name: str) -> None:
@@ -143,20 +174,25 @@ def exif_cameras(cameras: Cameras, views: Sequence[int]) -> Cameras:
     return replace(chosen, sensor=replace(sensor, exposure=sensor.exposure_start.clone(), white_point=neutral))
 
 
-def fit_exposure(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> Cameras:
+def fit_exposure(
+    camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor, weight: torch.Tensor | None = None
+) -> Cameras:
     """One view's EV and white point such that ``radiance`` [1, 3, H, W] looks most like ``photo`` [3, H, W].
 
     Least squares on recorded values: the best of a few EVs around the start, then L-BFGS. Only these numbers move.
+    ``weight`` [1, H, W]: how much each pixel may be used; with nothing to look at the camera stays as it is.
     """
+    if weight is not None and not bool(weight.any()):
+        return camera
     radiance = radiance.detach()
-    exposure = _nearest_exposure(camera, radiance, photo).clone().requires_grad_()
+    exposure = _nearest_exposure(camera, radiance, photo, weight).clone().requires_grad_()
     white_point = camera.sensor.white_point.detach().clone().requires_grad_()
     free = _with_exposure(camera, exposure, white_point)
     optimizer = torch.optim.LBFGS([exposure, white_point], max_iter=40, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        error = (free.record(radiance, leak=True)[0] - photo).square().mean()
+        error = _error(free.record(radiance, leak=True)[0], photo, weight)
         error.backward()
         return error
 
@@ -188,9 +224,13 @@ def plain_points(capture: Capture) -> Model:
     return Model(scene, _Bare(), capture.cameras, PointRasterSettings(layers=1, alpha=0.0, gamma=None))
 
 
-def side_by_side(photo: torch.Tensor, ours: torch.Tensor) -> torch.Tensor:
-    """Photo, ours and their FLIP map in a row under small labels: [3, H, W] in 0..1 -> uint8 [H', 3 W, 3]."""
-    panels = (photo, ours, flip_picture(ours, photo))
+def side_by_side(photo: torch.Tensor, ours: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Photo, ours and their FLIP map in a row under small labels: [3, H, W] in 0..1 -> uint8 [H', 3 W, 3].
+
+    Where the ``mask`` [1, H, W] is 0, photo and map are black.
+    """
+    photo = blackened(photo, mask)
+    panels = (photo, ours, flip_picture(blackened(ours, mask), photo))
     row = torch.cat([(panel.clamp(0, 1) * 255).round().byte() for panel in panels], dim=2).permute(1, 2, 0)
     size = max(10, photo.shape[1] // 24)
     label = Image.new("RGB", (row.shape[1], size + size // 2), "black")
@@ -206,7 +246,7 @@ def picture_stems(names: Sequence[str]) -> list[str]:
     Folders become part of it and the suffix goes, unless two photos would then share it; what is still shared is
     numbered.
     """
-    flat = [Path(name).as_posix().replace("/", "_") for name in names]
+    flat = [Path(name.replace("\\", "/")).as_posix().replace("/", "_") for name in names]
     short = [str(Path(name).with_suffix("")) for name in flat]
     shared = Counter(stem.casefold() for stem in short)
     stems = [long if shared[stem.casefold()] > 1 else stem for long, stem in zip(flat, short, strict=True)]
@@ -236,7 +276,13 @@ class _Bare:
         return self
 
 
-def _score_fitted(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> Scores:
+def _score_fitted(
+    camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor, mask: torch.Tensor | None = None
+) -> Scores:
+    if mask is not None:
+        left, right = _halves(mask)
+        fitted = fit_exposure(camera, radiance, photo, left).sensor
+        return score(replace(camera, sensor=fitted).record(radiance)[0], photo, right)
     height, width = photo.shape[1:]
     half = width // 2
     left = camera.crop(torch.zeros_like(camera.pixel_offset), (height, half))
@@ -245,13 +291,31 @@ def _score_fitted(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) 
     return score(ours[..., half:], photo[..., half:])
 
 
-def _nearest_exposure(camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
+def _halves(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A mask [1, H, W] left and right of the column before which not more than half of what may be used lies."""
+    judged = _judged(mask).double().sum(dim=(0, 1)).cumsum(0)
+    column = SIZE // 2 + int((judged <= judged[-1] / 2).sum())
+    left = torch.arange(mask.shape[2], device=mask.device) < column
+    return mask * left, mask * ~left
+
+
+def _error(image: torch.Tensor, photo: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Mean squared difference of [3, H, W] over the pixels that count."""
+    difference = image - photo
+    if weight is None:
+        return difference.square().mean()
+    return (blackened(difference, weight).square() * weight).sum() / (3 * weight.sum())
+
+
+def _nearest_exposure(
+    camera: Cameras, radiance: torch.Tensor, photo: torch.Tensor, weight: torch.Tensor | None
+) -> torch.Tensor:
     """The EV [1] that fits best among those up to 4 stops around the start, half a stop apart."""
     start = camera.sensor.exposure.detach()
     candidates = start + torch.arange(-4.0, 4.5, 0.5, device=start.device)[:, None]
     with torch.no_grad():
         tries = (_with_exposure(camera, ev, camera.sensor.white_point).record(radiance)[0] for ev in candidates)
-        errors = [float((image - photo).square().mean()) for image in tries]
+        errors = [float(_error(image, photo, weight)) for image in tries]
     return candidates[min(range(len(errors)), key=errors.__getitem__)]
 
 
@@ -259,8 +323,8 @@ def _with_exposure(camera: Cameras, exposure: torch.Tensor, white_point: torch.T
     return replace(camera, sensor=replace(camera.sensor, exposure=exposure, white_point=white_point))
 
 
-def _save_picture(path: Path, photo: torch.Tensor, ours: torch.Tensor) -> Saved:
-    write_png(path, side_by_side(photo, ours))
+def _save_picture(path: Path, photo: torch.Tensor, ours: torch.Tensor, mask: torch.Tensor | None) -> Saved:
+    write_png(path, side_by_side(photo.cpu(), ours.cpu(), None if mask is None else mask.cpu()))
     return Saved(path, "photo, ours, FLIP map")
 
 

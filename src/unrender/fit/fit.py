@@ -17,7 +17,7 @@ import torch
 from unrender.datasets.capture import Capture
 from unrender.errors import RunError
 from unrender.fit.checkpoint import load_values
-from unrender.fit.crops import Window, crop_cameras, crop_image, draw_window, view_order
+from unrender.fit.crops import Window, crop_cameras, crop_image, crop_masked, draw_window, view_order
 from unrender.fit.optimizers import Optimizer
 from unrender.fit.schedules import cosine, unlocked
 from unrender.fit.settings import DEFAULT_STEPS, FitSettings
@@ -182,16 +182,17 @@ class Fit:
         alike), on the model's device.
         """
         device = self.model.cameras.sizes.device
-        pairs = list(zip(views, windows, strict=True))
-        images = torch.stack([crop_image(self.capture.image(view), window) for view, window in pairs]).to(device)
-        masks = [self.capture.mask(view) for view in views]
-        if all(mask is None for mask in masks):
-            return images, None
-        shown = [
-            torch.ones(1, *window.size) if mask is None else crop_image(mask, window)
-            for mask, window in zip(masks, windows, strict=True)
-        ]
-        return images, torch.stack(shown).to(device)
+        masked = any(self.capture.masked[view] for view in views)
+        crops = [self._crop(view, window) for view, window in zip(views, windows, strict=True)]
+        images, weights = (torch.stack(parts).to(device) for parts in zip(*crops, strict=True))
+        return images, weights if masked else None
+
+    def _crop(self, view: int, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a photo shows in a window, [3, h, w], and how much each pixel counts, [1, h, w]."""
+        image, mask = self.capture.image(view), self.capture.mask(view)
+        if mask is None:
+            return crop_image(image, window), torch.ones(1, *window.size)
+        return crop_masked(image, mask, window)
 
     def _factor(self, name: str) -> float:
         if name.startswith("cameras.") and not unlocked(self.fraction, self.settings.unlock):

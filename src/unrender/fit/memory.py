@@ -264,9 +264,12 @@ def _texels(capture: Capture, settings: FitSettings) -> int:
 
 
 def _picture_bytes(capture: Capture) -> int:
-    """All photos as they are kept: three bytes a pixel, and one more where there is a mask."""
-    pixels = capture.cameras.sizes.prod(dim=1).tolist()
-    return sum(count * (3 + (mask is not None)) for count, mask in zip(pixels, capture.mask_paths, strict=True))
+    """All photos as they are kept: three bytes a pixel, one more where there is a mask, twice as many of deep ones."""
+    pixels, deep = capture.cameras.sizes.prod(dim=1).tolist(), set(capture.deep)
+    return sum(
+        count * (3 + masked) * (1 + (view in deep))
+        for view, (count, masked) in enumerate(zip(pixels, capture.masked, strict=True))
+    )
 
 
 def _starting(capture: Capture, settings: FitSettings, points: int, photo: int) -> int:

@@ -9,13 +9,14 @@ from typing import Any
 
 from unrender.datasets.capture import Capture
 from unrender.datasets.photos import checksums
+from unrender.datasets.pictures import Alpha
 from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, RunError
 
 __all__ = ["CaptureSource", "Split", "refuse_replaced", "source_from_table", "source_to_table"]
 
 _PLACES = ("images", "masks", "points")
-_CHOICES = {"test_every": int, "format": str}
+_CHOICES = {"test_every": int, "format": str, "alpha": str}
 _KNOWN = ("folder", *_PLACES, *_CHOICES)
 
 
@@ -24,7 +25,8 @@ class CaptureSource:
     """A capture on disk and how to read it; see ``read_capture``.
 
     ``images``, ``masks``, ``points``: where these lie when not in their usual place; ``format``: None to recognise it;
-    held out is every ``test_every``-th view, or those of ``test_names`` (names, or a file of them, one a line).
+    held out is every ``test_every``-th view, or those of ``test_names`` (names, or a file of them, one a line);
+    ``alpha``: what transparency of the photos means, None for what it means in the format.
     """
 
     folder: Path
@@ -34,6 +36,7 @@ class CaptureSource:
     test_every: int | None = None
     test_names: tuple[str, ...] | Path | None = None
     format: str | None = None
+    alpha: Alpha | None = None
 
     def read(self, width: int | None = None) -> Capture:
         """The capture, at a working ``width`` [pixels] when given. Raises CaptureError when it cannot be used."""
@@ -45,6 +48,7 @@ class CaptureSource:
             points=self.points,
             test_every=self.test_every,
             test_names=self.test_names,
+            alpha=self.alpha,
         )
         return capture if width is None else capture.at_width(width)
 

@@ -18,8 +18,9 @@ __all__ = ["area_average"]
 def area_average(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Image [H, W] or [H, W, C] -> [height, width] or [height, width, C], by exact area averaging.
 
-    Values keep their range. Floating images keep their dtype; whole numbers (uint8 photos) come out as float32, not
-    rounded. Raises ShapeError when the new size is empty or larger than the image: this filter never enlarges.
+    Values keep their range. Floating images keep their dtype; whole numbers (photos: uint8, uint16) come out as
+    float32, not rounded. Raises ShapeError when the new size is empty or larger than the image: this filter never
+    enlarges.
     """
     if image.ndim not in (2, 3):
         raise ShapeError("area averaging takes an image", expected="[H, W] or [H, W, C]", got=list(image.shape))
@@ -41,8 +42,15 @@ def _shrink_axis(image: torch.Tensor, axis: int, size: int) -> torch.Tensor:
     shape = [-1 if other == axis else 1 for other in range(image.ndim)]
     total = torch.zeros((), dtype=dtype)
     for tap in range(index.shape[1]):
-        total = total + image.index_select(axis, index[:, tap]) * cover[:, tap].to(dtype).reshape(shape)
+        total = total + _picked(image, axis, index[:, tap]).to(dtype) * cover[:, tap].to(dtype).reshape(shape)
     return total / (image.shape[axis] / size)
+
+
+def _picked(image: torch.Tensor, axis: int, index: torch.Tensor) -> torch.Tensor:
+    """Rows or columns of an image. The oldest PyTorch that we allow can do little with uint16: it only moves bits."""
+    if image.dtype == torch.uint16:
+        return image.view(torch.int16).index_select(axis, index).view(torch.uint16)
+    return image.index_select(axis, index)
 
 
 def _coverage(old: int, new: int) -> tuple[torch.Tensor, torch.Tensor]:

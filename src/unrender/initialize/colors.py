@@ -60,8 +60,8 @@ def offers(capture: Capture, view: int, sight: Sight) -> tuple[torch.Tensor, tor
     The footprint is the surfel's radius in pixels: among the views of one surfel it says which is near.
     """
     photo = radiance_photo(capture, view)
-    found = sample(torch.cat([photo.radiance, photo.trust[None]]), sight.pixels)
-    return found[:, :3], found[:, 3] * (sight.frontal + 0.05) * sight.footprint
+    colors, trust = sample(photo.radiance, sight.pixels, photo.used), sample(photo.trust[None], sight.pixels)
+    return colors, trust[:, 0] * (sight.frontal + 0.05) * sight.footprint
 
 
 def relative_distance(colors: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
@@ -70,8 +70,14 @@ def relative_distance(colors: torch.Tensor, center: torch.Tensor) -> torch.Tenso
     return ((colors - center).norm(dim=1) / brightness).clamp(min=TINY)
 
 
-def sample(image: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """Bilinear values [N, D] of ``image`` [D, H, W] at ``pixels`` [N, 2] (u, v; first pixel centre at 0.5)."""
+def sample(image: torch.Tensor, pixels: torch.Tensor, used: torch.Tensor | None = None) -> torch.Tensor:
+    """Bilinear values [N, D] of ``image`` [D, H, W] at ``pixels`` [N, 2] (u, v; first pixel centre at 0.5).
+
+    ``used`` [H, W]: how much each pixel may be used; 0 where none of those around may.
+    """
+    if used is not None:
+        found = sample(torch.cat([torch.where(used > 0, image * used, 0.0), used[None]]), pixels)
+        return found[:, :-1] / found[:, -1:].clamp(min=torch.finfo(found.dtype).tiny)
     height, width = image.shape[1:]
     grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
     found = torch.nn.functional.grid_sample(image[None], grid[None, None], padding_mode="border", align_corners=False)

@@ -17,10 +17,15 @@ DOUBT = 1e-3
 
 @dataclass(frozen=True)
 class Photo:
-    """Linear ``radiance`` [3, H, W] and ``trust`` [H, W] in 0..1: low where a channel is clipped, 0 where masked."""
+    """Linear ``radiance`` [3, H, W] and ``trust`` [H, W] in 0..1: low where a channel is clipped, 0 where masked.
+
+    ``used`` [H, W]: how much of each pixel may be used, None where that is all: who mixes neighbouring radiances weighs
+    them by it.
+    """
 
     radiance: torch.Tensor
     trust: torch.Tensor
+    used: torch.Tensor | None = None
 
 
 @torch.no_grad()
@@ -32,4 +37,4 @@ def radiance_photo(capture: Capture, view: int) -> Photo:
     margin = torch.minimum(image, 1 - image).amin(dim=0)
     trust = (margin / 0.04).clamp(DOUBT, 1)
     mask = capture.mask(view)
-    return Photo(radiance, trust if mask is None else trust * mask[0])
+    return Photo(radiance, trust) if mask is None else Photo(radiance, trust * mask[0], mask[0])

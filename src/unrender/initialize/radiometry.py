@@ -30,6 +30,8 @@ SAMPLES, MOST_VIEWS = 2000, 128
 # Steps of Adam, and step sizes: log radiance, EV, log2 white point, vignette, logits of the response.
 STEPS = 150
 RATES = {"radiance": 0.02, "exposure": 5e-3, "white_point": 2e-3, "vignette": 3e-3, "response_logits": 3e-2}
+# A point is sampled where more than this part of the pixels around it may be used.
+MOSTLY = 0.5
 # Weight of the response's smoothness, and the difference of recorded values below which the loss is a parabola.
 PRIOR, ROUND = 1e-4, 0.01
 
@@ -82,19 +84,28 @@ def sample_photos(
 ) -> Samples | None:
     """What photos show at random points that they see; None where none sees any."""
     chosen = list(views[:: max(1, -(-len(views) // MOST_VIEWS))])
-    sights = {view: sight for view in chosen if len((sight := look(surfels, capture.cameras, view)).index) > 0}
+    sights = {view: shown for view in chosen if len((shown := _shown(surfels, capture, view))[0]) > 0}
     if not sights:
         return None
     points, colors, places = [], [], []
-    for view, sight in sights.items():
-        taken = torch.randint(len(sight.index), (SAMPLES,), generator=generator)
+    for view, (index, pixels) in sights.items():
+        taken = torch.randint(len(index), (SAMPLES,), generator=generator)
         coordinates = capture.cameras.select([view]).sensor_coordinates()[0]
-        found = sample(torch.cat([capture.image(view), coordinates]), sight.pixels[taken]).T[:, None]
-        points.append(sight.index[taken])
-        colors.append(found[:3])
-        places.append(found[3:])
+        mask = capture.mask(view)
+        points.append(index[taken])
+        colors.append(sample(capture.image(view), pixels[taken], None if mask is None else mask[0]).T[:, None])
+        places.append(sample(coordinates, pixels[taken]).T[:, None])
     _, point = torch.unique(torch.stack(points), return_inverse=True)
     return Samples(tuple(sights), point, torch.stack(colors), torch.stack(places))
+
+
+def _shown(surfels: Surfels, capture: Capture, view: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which surfels [M] a view sees where its photo may be used, and their pixels [M, 2]."""
+    sight, mask = look(surfels, capture.cameras, view), capture.mask(view)
+    if mask is None:
+        return sight.index, sight.pixels
+    usable = sample(mask, sight.pixels)[:, 0] > MOSTLY
+    return sight.index[usable], sight.pixels[usable]
 
 
 def _first_radiance(samples: Samples, cameras: Cameras) -> torch.Tensor:

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch.nn.functional import avg_pool2d, grid_sample
+from torch.nn.functional import avg_pool2d
 
 from unrender.cameras.camera import Cameras, pixel_centers
 from unrender.cameras.sensor import GAMMA
 from unrender.datasets.capture import Capture
+from unrender.initialize.colors import sample
 from unrender.initialize.photos import radiance_photo
 from unrender.initialize.semiglobal import aggregate, cheapest
 from unrender.initialize.sight import Sight, look
@@ -66,22 +67,31 @@ class DepthMap:
 
 @dataclass(frozen=True)
 class _Picture:
+    """Cells of a photo: ``color`` [3, h, w], ``trust`` [h, w], and how much of each may be ``used`` [h, w], None where
+    that is all.
+    """
+
     color: torch.Tensor
     trust: torch.Tensor
+    used: torch.Tensor | None
 
 
 @torch.no_grad()
 def bare_share(surfels: Surfels, capture: Capture, views: Sequence[int]) -> float:
-    """Share of the cells of depth maps in which no surfel lies, over some ``views``; 0 is a cloud that covers all."""
+    """Share of the cells of depth maps in which no surfel lies, over some ``views``; 0 is a cloud that covers all.
+
+    Cells that are masked do not count.
+    """
     some = list(views[:: max(1, math.ceil(len(views) / 16))])
     level, empty = _level(capture.cameras, some), []
     for view in some:
         projection = capture.cameras.project(view, surfels.position, surfels.origin)
         size = capture.cameras.size_of(view)
-        empty.append(
-            nearest_depth(projection.pixels, projection.depth, projection.inside, size, level).isinf().flatten()
-        )
-    return float(torch.cat(empty).float().mean())
+        bare = nearest_depth(projection.pixels, projection.depth, projection.inside, size, level).isinf()
+        mask = capture.mask(view)
+        empty.append(bare.flatten() if mask is None else bare[_cells(mask, level)[0] > 0])
+    counted = torch.cat(empty).float()
+    return float(counted.mean()) if len(counted) else 0.0
 
 
 @torch.no_grad()
@@ -139,7 +149,8 @@ def sweep_cost(
     """Cost [K, h, w] of each depth for each cell of ``view``: its mean colour difference to the better half of
     ``others``.
 
-    The better half, because a neighbour may look at something in front. Averaged over 3 x 3 cells.
+    The better half, because a neighbour may look at something in front. Averaged over 3 x 3 cells. A masked cell knows
+    nothing.
     """
     color = pictures[view].color
     height, width = color.shape[1:]
@@ -149,7 +160,7 @@ def sweep_cost(
         [unseen, *(_differences(cameras, view, other, rays, pictures, inverse_depths, level) for other in others)]
     )
     costs = costs.sort(dim=0).values
-    known = costs.isfinite().sum(dim=0)
+    known = costs.isfinite().sum(dim=0) * (pictures[view].trust.flatten() > 0)
     half = (known + 1) // 2
     counted = torch.arange(len(costs))[:, None, None] < half
     mean = torch.where(counted, costs, 0.0).sum(dim=0) / half.clamp(min=1)
@@ -188,13 +199,10 @@ def _differences(
     places = direction / inverse_depths[:, None, None] + start
     pixels, inside = cameras.lens(other).project(places.reshape(-1, 3))
     pixels = pixels * cameras.pixel_scale[other].float() + cameras.pixel_offset[other].float()
-    shown = torch.cat([pictures[other].color, pictures[other].trust[None]])
-    height, width = shown.shape[1:]
     # The last cells may reach beyond the photo: places are measured in whole cells.
-    grid = pixels / (pixels.new_tensor([width, height]) * 2**level) * 2 - 1
-    found = grid_sample(shown[None], grid[None, None], padding_mode="border", align_corners=False)[0, :, 0]
-    seen = inside & in_image(pixels, cameras.size_of(other)) & (found[3] > 0)
-    found = found[:3].reshape(3, len(inverse_depths), -1)
+    color, trust = _shown(pictures[other], pixels / 2**level)
+    seen = inside & in_image(pixels, cameras.size_of(other)) & (trust > 0)
+    found = color.reshape(3, len(inverse_depths), -1)
     difference = (found - pictures[view].color.reshape(3, 1, -1)).abs().mean(dim=0).clamp(max=WORST)
     return torch.where(seen.reshape(difference.shape), difference, torch.inf)
 
@@ -203,11 +211,25 @@ def _level(cameras: Cameras, views: Sequence[int]) -> int:
     return max(0, math.ceil(math.log2(int(cameras.sizes[list(views)].max()) / CELLS)))
 
 
+def _shown(picture: _Picture, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Colour [3, N] and trust [N] at ``places`` [N, 2] in cells."""
+    color, trust = sample(picture.color, places, picture.used), sample(picture.trust[None], places)
+    return color.T, trust[:, 0]
+
+
 def _picture(capture: Capture, view: int, level: int) -> _Picture:
     photo = radiance_photo(capture, view)
-    stacked = torch.cat([photo.radiance.clamp(min=0) ** GAMMA, photo.trust[None]])
-    cells = avg_pool2d(stacked[None], 2**level, ceil_mode=True, count_include_pad=False)[0]
-    return _Picture(cells[:3], cells[3])
+    color, trust = photo.radiance.clamp(min=0) ** GAMMA, _cells(photo.trust[None], level)[0]
+    if photo.used is None:
+        return _Picture(_cells(color, level), trust, None)
+    used = _cells(photo.used[None], level)
+    color = _cells(torch.where(photo.used > 0, color * photo.used, 0.0), level)
+    return _Picture(color / used.clamp(min=torch.finfo(used.dtype).tiny), trust, used[0])
+
+
+def _cells(image: torch.Tensor, level: int) -> torch.Tensor:
+    """Means [D, h, w] of the cells of an image [D, H, W]."""
+    return avg_pool2d(image[None], 2**level, ceil_mode=True, count_include_pad=False)[0]
 
 
 def _hypotheses(sight: Sight) -> torch.Tensor:

@@ -22,12 +22,17 @@ DEFINITIONS: dict[str, str] = {
 """Exactly what each score is; printed with every table of scores."""
 
 
-def score(image: torch.Tensor, reference: torch.Tensor) -> Scores:
+def score(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor | None = None) -> Scores:
     """PSNR, SSIM and FLIP of two recorded images [3, H, W] in 0..1 (sRGB); values outside are clamped.
 
+    ``weight`` [1, H, W] in 0..1: how much each pixel may be used, all alike when None; what weighs 0 changes nothing.
     Raises ShapeError when the shapes differ or are not [3, H, W].
     """
     if image.shape != reference.shape or image.dim() != 3 or image.shape[0] != 3:
         shapes = f"{list(image.shape)} and {list(reference.shape)}"
         raise ShapeError("cannot compare these images", expected="[3, H, W] twice", got=shapes)
-    return Scores(_psnr.psnr(image, reference), _ssim.ssim(image, reference), _flip.flip(image, reference))
+    if weight is not None and list(weight.shape) != [1, *image.shape[1:]]:
+        expected = f"[1, H, W] {[1, *image.shape[1:]]}"
+        raise ShapeError("wrong shape", where="weight", expected=expected, got=list(weight.shape))
+    judges = (_psnr.psnr, _ssim.ssim, _flip.flip)
+    return Scores(*(judge(image, reference, weight) for judge in judges))

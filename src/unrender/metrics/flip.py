@@ -6,6 +6,8 @@ import flip_evaluator
 import numpy as np
 import torch
 
+from unrender.metrics.weights import blackened, weighted_mean
+
 __all__ = ["DEFINITION", "PIXELS_PER_DEGREE", "flip", "flip_picture"]
 
 PIXELS_PER_DEGREE = 67.0
@@ -13,13 +15,20 @@ PIXELS_PER_DEGREE = 67.0
 
 DEFINITION = (
     "mean LDR-FLIP of sRGB images clamped to 0..1, 67 pixels per degree, by the authors' flip-evaluator; "
-    "0 is equal, 1 the largest difference"
+    "0 is equal, 1 the largest difference; with a mask unused pixels are made black in both, and the mean is over "
+    "pixels by how much each may be used"
 )
 
 
-def flip(image: torch.Tensor, reference: torch.Tensor) -> float:
-    """Mean FLIP in 0..1 of two images [3, H, W] in 0..1. See ``DEFINITION``."""
-    return float(_evaluate(image, reference, picture=False)[1])
+def flip(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor | None = None) -> float:
+    """Mean FLIP in 0..1 of two images [3, H, W] in 0..1; ``weight`` [1, H, W]: how much each pixel may be used.
+
+    See ``DEFINITION``.
+    """
+    errors, mean, _ = _evaluate(blackened(image, weight), blackened(reference, weight), picture=False)
+    if weight is None:
+        return float(mean)
+    return weighted_mean(torch.from_numpy(np.array(errors, dtype=np.float64)).permute(2, 0, 1), weight.cpu())
 
 
 def flip_picture(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

@@ -6,15 +6,22 @@ import math
 
 import torch
 
+from unrender.metrics.weights import weighted_mean
+
 __all__ = ["DEFINITION", "psnr"]
 
 DEFINITION = (
-    "10 log10(1 / MSE) in dB, images clamped to 0..1, mean over all pixels and channels, no border left out; "
+    "10 log10(1 / MSE) in dB, images clamped to 0..1, mean over all pixels and channels, no border left out; with a "
+    "mask the mean over pixels by how much each may be used; "
     "the mean over several images is the mean of their values"
 )
 
 
-def psnr(image: torch.Tensor, reference: torch.Tensor) -> float:
-    """PSNR [dB] of two images [3, H, W] in 0..1; infinite for equal ones. See ``DEFINITION``."""
-    error = (image.clamp(0, 1).double() - reference.clamp(0, 1).double()).square().mean().item()
+def psnr(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor | None = None) -> float:
+    """PSNR [dB] of two images [3, H, W] in 0..1; infinite for equal ones. See ``DEFINITION``.
+
+    ``weight`` [1, H, W]: how much each pixel may be used; what weighs 0 is not looked at.
+    """
+    squared = (image.clamp(0, 1).double() - reference.clamp(0, 1).double()).square()
+    error = weighted_mean(squared, weight)
     return math.inf if error == 0 else -10.0 * math.log10(error)
