@@ -210,3 +210,18 @@ def test_increments_and_lens_parameters_can_be_fitted(cameras):
 def test_with_lenses_wants_one_per_camera(cameras):
     with pytest.raises(ShapeError, match="one per camera"):
         cameras.with_lenses([cameras.lenses[0].params])
+
+
+def test_wide_lenses_look_behind_and_measure_distance(cameras):
+    wide = make_lens("FISHEYE", 64, 48, [14, 14.5, 32, 24])
+    views = replace(cameras, lenses=(wide, wide)).resize(torch.full((4, 2), 0.5), torch.tensor([[24, 32]] * 4))
+    points = 9 * torch.randn(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    seen = views.project(0, points)
+    assert bool(seen.inside.all())
+    torch.testing.assert_close(seen.depth, (points - views.centers[0]).norm(dim=1))
+    rays = views.rays(0, seen.pixels)
+    found = views.centers[0] + rays.double() * seen.depth[:, None]
+    torch.testing.assert_close(found, points, atol=1e-5, rtol=0)
+    assert views.directions(0).shape == (24, 32, 3)
+    axis = views.camera_from_world[0, 2, :3]
+    assert float((views.directions(0).double() @ axis).min()) < -0.1, "the corners look behind"

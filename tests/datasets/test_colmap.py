@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import re
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 
 from unrender.cameras.camera import Cameras
+from unrender.cameras.lens import make_lens
 from unrender.datasets.clouds import PointCloud, write_ply
 from unrender.datasets.colmap import write_colmap
 from unrender.datasets.read_capture import read_capture
@@ -25,6 +27,7 @@ from unrender.errors import CaptureError
 from unrender.images.exif import exif_bytes
 
 pycolmap = pytest.importorskip("pycolmap")
+CLOUD = PointCloud(torch.rand(30, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(8)))
 
 
 def as_text(folder: Path) -> Path:
@@ -229,10 +232,6 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "absolute name": (replace("images.txt", " a.jpg", " /etc/a.jpg"), "leads out"),
     "unknown model, text": (replace("cameras.txt", "OPENCV", "MAGIC"), "unknown camera model MAGIC.*SIMPLE_RADIAL"),
     "unknown model, binary": (overwrite("cameras.bin", 12, struct.pack("<i", 999)), "model 999.*SIMPLE_RADIAL"),
-    "unsupported model": (
-        replace("cameras.txt", "SIMPLE_RADIAL", "SIMPLE_RADIAL_FISHEYE"),
-        "camera 1.*SIMPLE_RADIAL_FISHEYE.*OPENCV",
-    ),
     "nan intrinsics, text": (replace("cameras.txt", " 24 ", " nan "), "line 4 is no camera.*4 finite parameters"),
     "nan intrinsics, binary": (overwrite("cameras.bin", 32, NAN), "camera 1.*finite.*nan"),
     "nan pose, binary": (without_rigs(overwrite("images.bin", 12, NAN)), "pose of .* is not a rigid motion"),
@@ -296,6 +295,41 @@ def test_a_cloud_that_is_nowhere_is_refused(small: Path):
     write_ply(small / "fused.ply", PointCloud(torch.full((5, 3), float("nan")).double()))
     with pytest.raises(CaptureError, match=r"fused\.ply: none of the 5 points has a finite position"):
         read_capture(small)
+
+
+FOUR = [40.0, 41, 24, 15]
+LENSES = {
+    "FULL_OPENCV": [*FOUR, 0.1, 0.01, 0.001, 0.002, 0.01, 0.02, 0.03, 0.04],
+    "OPENCV_FISHEYE": [*FOUR, 0.1, 0.01, 0.001, 0.0001],
+    "RAD_TAN_THIN_PRISM_FISHEYE": [*FOUR, *[0.01] * 12],
+    "FOV": [*FOUR, 0.9],
+    "EUCM": [*FOUR, 0.6, 1.1],
+    "SIMPLE_DIVISION": [40.0, 24, 15, -0.1],
+    "EQUIRECTANGULAR": [48.0, 30],
+}
+
+
+@pytest.mark.parametrize("model", LENSES)
+def test_every_lens_is_written_and_read(small: Path, names: tuple[str, ...], cameras: Cameras, model: str):
+    lens = make_lens(model, 48, 30, LENSES[model])
+    write_colmap(small / "sparse" / "0", names, dataclasses.replace(cameras, lenses=(lens, lens)), CLOUD, binary=True)
+    for found in read_colmap(small).cameras.lenses:
+        assert (found.model, found.params.tolist()) == (model, LENSES[model])
+
+
+def test_a_lens_that_colmap_lacks_is_not_written(tmp_path: Path, names: tuple[str, ...], cameras: Cameras):
+    lens = make_lens("OCAM", 48, 30, [1, 0, 0, 15, 24, 23.56, 15])
+    with pytest.raises(CaptureError, match=r"COLMAP has no lens OCAM.*nearest"):
+        write_colmap(tmp_path, names, dataclasses.replace(cameras, lenses=(lens, lens)), CLOUD)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_no_lens_are_refused(small: Path):
+    path = as_text(small) / "cameras.txt"
+    lines = [line for line in path.read_text().splitlines() if "SIMPLE_RADIAL" not in line]
+    path.write_text("\n".join([*lines, "1 EUCM 48 30 40 40 24 15 1.5 1", ""]))
+    with pytest.raises(CaptureError, match=r"camera 1: EUCM: alpha out of range, expected 0 to 1, got 1\.5"):
+        read_colmap(small)
 
 
 def test_a_camera_that_no_image_uses_may_be_anything(small: Path):

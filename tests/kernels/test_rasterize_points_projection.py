@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from unrender.cameras.lens import LENSES, make_lens
 from unrender.errors import CaptureError
 from unrender.kernels.rasterize_points.cases import CASES, PARAMETERS
 from unrender.kernels.rasterize_points.op import Geometry
 from unrender.kernels.rasterize_points.projection import ghosts, project
-from unrender.kernels.rasterize_points.views import FIELDS, pack_views
+from unrender.kernels.rasterize_points.views import FIELDS, check_lenses, pack_views
 
 ORIGIN = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
 
@@ -42,6 +43,18 @@ def test_float32_is_near_float64():
     single = project(*geometry, row)
     here = single.keep & double.keep
     torch.testing.assert_close(single.pixels[here], double.pixels[here].float(), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("model", sorted(set(LENSES) - set(PARAMETERS)))
+def test_lenses_that_kernels_lack_are_refused_by_name(model):
+    """However near its family is: FULL_OPENCV drawn as OPENCV would be drawn wrongly."""
+    series = {"a0": 235.6, "a1": 150.0, "alpha": 0.5, "c": 1.0, "d": 0.0, "e": 0.0}
+    names = LENSES[model].parameter_names + (("a0", "a1") if model == "OCAM" else ())
+    lens = make_lens(model, 64, 48, [series.get(name, 50.0 if name[0] in "fcwh" else 0.1) for name in names])
+    _, _, cameras = CASES["pinhole"].make()
+    for refuse in (check_lenses, lambda cameras: pack_views(cameras, ORIGIN)):
+        with pytest.raises(CaptureError, match=f"no lens {model}, expected one of SIMPLE_PINHOLE.*undistort"):
+            refuse(replace(cameras, lenses=(lens,)))
 
 
 def test_a_lens_that_kernels_do_not_know_is_named():

@@ -142,7 +142,7 @@ def complex_step(function, at, weights):
     return gradient
 
 
-@pytest.mark.parametrize("model", list(LENSES))
+@pytest.mark.parametrize("model", list(PARAMS))
 def test_the_chain_through_every_lens_equals_a_complex_step(cloud, model, monkeypatch):
     """A known derivative by pixels goes in; what arrives at positions, pose and lens is compared."""
     chance, given = torch.Generator().manual_seed(3), []

@@ -31,10 +31,10 @@ __all__ = ["Cameras", "Projection"]
 class Projection:
     """Points as one view sees them.
 
-    ``pixels`` [N, 2] (u right, v down, first pixel centre at 0.5), ``depth`` [N] (z along the optical axis),
-    ``inside`` [N] bool: in front of the camera and within the lens's valid region (not: within the image),
-    ``magnification`` [N]: pixels per unit of length across the line of sight, the largest singular value of the
-    projection's Jacobian.
+    ``pixels`` [N, 2] (u right, v down, first pixel centre at 0.5); ``depth`` [N] (z along the optical axis; distance
+    from the centre where the lens's ``depth_is_distance``); ``inside`` [N] bool: within the lens's valid region, which
+    is in front of the camera for all but wide lenses (not: within the image); ``magnification`` [N]: pixels per unit
+    of length across the line of sight, the largest singular value of the projection's Jacobian.
     """
 
     pixels: torch.Tensor
@@ -153,7 +153,7 @@ class Cameras:
         photo_pixels, inside = lens.project(camera_points)
         return Projection(
             pixels=photo_pixels * scale + offset,
-            depth=camera_points[:, 2],
+            depth=camera_points.norm(dim=1) if lens.depth_is_distance else camera_points[:, 2],
             inside=inside,
             magnification=lens.magnification(camera_points) * scale.max(),
         )

@@ -20,7 +20,7 @@ from unrender.errors import CaptureError
 __all__ = ["TextImage", "check_model", "model_is_binary", "text_images"]
 
 _REDO = "copy the model again, or write it again with COLMAP (model_converter)"
-_SUPPORTED = "use SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL or OPENCV"
+_SUPPORTED = "use one that COLMAP has, such as SIMPLE_RADIAL or OPENCV"
 _PARTS = ("cameras", "images", "points3D")
 _RIGID = 7 * 8
 """Bytes of a quaternion and a translation."""

@@ -12,6 +12,7 @@ from unrender.datasets.photos import checksums
 from unrender.datasets.pictures import Alpha
 from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, RunError
+from unrender.kernels.rasterize_points.views import check_lenses
 
 __all__ = ["CaptureSource", "Split", "refuse_replaced", "source_from_table", "source_to_table"]
 
@@ -39,7 +40,10 @@ class CaptureSource:
     alpha: Alpha | None = None
 
     def read(self, width: int | None = None) -> Capture:
-        """The capture, at a working ``width`` [pixels] when given. Raises CaptureError when it cannot be used."""
+        """The capture, at a working ``width`` [pixels] when given.
+
+        Raises CaptureError when it cannot be used, or has a lens that cannot be rendered.
+        """
         capture = read_capture(
             self.folder,
             format=self.format,
@@ -50,6 +54,7 @@ class CaptureSource:
             test_names=self.test_names,
             alpha=self.alpha,
         )
+        check_lenses(capture.cameras)
         return capture if width is None else capture.at_width(width)
 
     def absolute(self) -> CaptureSource:

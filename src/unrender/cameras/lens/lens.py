@@ -14,11 +14,14 @@ class Lens(Protocol):
     """Camera space (x right, y down, z forward) to photo pixels (first pixel centre at 0.5) and back.
 
     ``width``, ``height``: the photo the parameters belong to [pixels]; ``params`` [P] float64.
-    All functions compute in the dtype of their argument.
+    ``depth_is_distance``: what orders points along a line of sight: the distance from the centre for families that may
+    see more than a half-space, z for all others. All functions compute in the dtype of their argument. Pixels are
+    never NaN, nor are Jacobians of points that the lens sees.
     """
 
     model: ClassVar[str]
     parameter_names: ClassVar[tuple[str, ...]]
+    depth_is_distance: ClassVar[bool]
 
     @property
     def width(self) -> int:
@@ -40,11 +43,11 @@ class Lens(Protocol):
         ...
 
     def project(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Points [N, 3] -> photo pixels [N, 2] and whether they are in front and in the valid region, [N] bool."""
+        """Points [N, 3] -> photo pixels [N, 2] and whether the lens sees them (its valid region), [N] bool."""
         ...
 
     def unproject(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Photo pixels [N, 2] -> camera-space directions [N, 3] with z = 1 (pinhole-like lenses)."""
+        """Photo pixels [N, 2] -> camera-space directions [N, 3]: with z = 1, or unit where depth is distance."""
         ...
 
     def jacobian(self, points: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,12 @@ import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.cameras.lens import Lens
-from unrender.cameras.lens.brown import Brown
-from unrender.cameras.lens.pinhole import Perspective
+from unrender.cameras.lens.brown import Brown, OpenCV, Radial, SimpleRadial
+from unrender.cameras.lens.central import Perspective
+from unrender.cameras.lens.pinhole import Pinhole, SimplePinhole
 from unrender.errors import CaptureError
 
-__all__ = ["FIELDS", "pack_views"]
+__all__ = ["FIELDS", "check_lenses", "pack_views"]
 
 FIELDS = {
     "rotation": 9,
@@ -30,12 +31,15 @@ FIELDS = {
 }
 """What a row holds, in order: see ``View`` in maths.h and ``Lens`` in lens.h."""
 
+_DRAWN = (SimplePinhole, Pinhole, SimpleRadial, Radial, OpenCV)
+"""The lenses that ``lens.h`` has: all others are refused, their relatives too."""
+
 
 def pack_views(cameras: Cameras, origin: torch.Tensor) -> torch.Tensor:
     """One row per view, [V, 26] float64 on the CPU, for points relative to ``origin`` [3] float64 (world).
 
     Differentiable in poses, lens parameters and the pixel affine, but for the eye, the scale and the valid slope, which
-    cull and discard. Raises CaptureError when a lens is not of the perspective family.
+    cull and discard. Raises CaptureError when the kernels lack a lens.
     """
     cameras, origin = _on_processor(cameras), origin.cpu()
     rows = [_row(cameras, view, origin) for view in range(len(cameras))]
@@ -70,10 +74,26 @@ def _row(cameras: Cameras, view: int, origin: torch.Tensor) -> torch.Tensor:
     return torch.cat([parts[name] for name in FIELDS])
 
 
+def check_lenses(cameras: Cameras) -> None:
+    """Raises CaptureError, naming the lens, when the point rasteriser lacks one that a view looks through."""
+    for index in sorted({int(index) for index in cameras.camera_index}):
+        _check_lens(cameras.lenses[index])
+
+
+def _check_lens(lens: Lens) -> None:
+    """By type, not by family: a lens with further terms would be drawn without them."""
+    if type(lens) not in _DRAWN:
+        raise CaptureError(
+            f"the point rasteriser has no lens {lens.model}",
+            expected=f"one of {', '.join(drawn.model for drawn in _DRAWN)}",
+            do="undistort the photos (colmap image_undistorter), or take the nearest lens that it has (nearest_lens)",
+        )
+
+
 def _lens(lens: Lens) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
     """Focal lengths and centre [2] of the photo, k1 k2 p1 p2 [4], and the largest squared slope in the image."""
-    if not isinstance(lens, Perspective):
-        raise CaptureError("the point rasteriser has no such lens", expected="a perspective lens", got=lens.model)
+    _check_lens(lens)
+    assert isinstance(lens, Perspective)
     distortion = lens.coefficients if isinstance(lens, Brown) else (0.0, 0.0, 0.0, 0.0)
     numbers = (torch.as_tensor(number, dtype=torch.float64) for number in (*lens.intrinsics, *distortion))
     packed = torch.stack([number.to(lens.params.device) for number in numbers])
