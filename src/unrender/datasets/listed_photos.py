@@ -16,12 +16,13 @@ from unrender.cameras.lens import Lens
 from unrender.errors import CaptureError
 from unrender.images.io import check_picture
 
-__all__ = ["Listed", "complete_labels", "find_listed", "photo_sizes", "share_lenses"]
+__all__ = ["PHOTO_SUFFIXES", "Listed", "complete_labels", "find_listed", "photo_sizes", "share_lenses"]
 
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/")
 _LOOK_AT = 16
 """How many of the photos are looked for to see which folder they are in."""
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".bmp", ".webp", ".heic", ".heif", ".avif")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".bmp", ".webp", ".heic", ".heif", ".avif")
+"""The endings of photos, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def complete_labels(labels: Sequence[str], folder: Path, where: Path) -> tuple[s
     for place, _, files in os.walk(folder):
         for file in sorted(files):
             path = Path(place) / file
-            for key in {path.stem, file} if path.suffix.lower() in _SUFFIXES else ():
+            for key in {path.stem, file} if path.suffix.lower() in PHOTO_SUFFIXES else ():
                 by_stem.setdefault(key, []).append(path.relative_to(folder).as_posix())
     return tuple(_complete(label, folder, by_stem, where) for label in labels)
 
