@@ -193,6 +193,16 @@ def test_masks_and_the_split(tmp_path):
     assert white == [(255, 255)] * 4
 
 
+def test_masks_that_are_not_there(tmp_path):
+    frames = [frame(f"{name}.jpg", mask_path=f"masks/{name}.png") for name in "ab"]
+    made(tmp_path, frames, **LENS)
+    assert read_reconstruction(tmp_path).masks == (tmp_path / "masks/a.png", tmp_path / "masks/b.png")
+    made(tmp_path, frames, photos=["a.jpg", "b.jpg", "masks/b.png"], **LENS)
+    found = read_reconstruction(tmp_path)
+    assert found.masks == (None, tmp_path / "masks/b.png")
+    assert any("1 masks are not in this capture (--masks): masks/a.png" in note for note in found.notes)
+
+
 def test_what_it_cannot_hold(tmp_path):
     expected = posed([CONVERTED[0], WRITTEN["fisheye"][0]], 1)
     with pytest.raises(CaptureError, match="one kind of lens in a file, got OPENCV and OPENCV_FISHEYE"):
@@ -206,7 +216,7 @@ def test_what_it_cannot_hold(tmp_path):
 
 
 EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-LENS = {"fl_x": 30, "fl_y": 31, "cx": 20, "cy": 14, "w": 40, "h": 28}
+LENS: dict[str, Any] = {"fl_x": 30, "fl_y": 31, "cx": 20, "cy": 14, "w": 40, "h": 28}
 
 
 def frame(path: str = "images/a.jpg", **more: Any) -> dict[str, Any]:
@@ -306,7 +316,7 @@ def test_photos_that_are_not_there_are_left_out(tmp_path):
     ],
 )
 def test_splits(tmp_path, splits, names, held_out):
-    named = {key: [f"{name}.jpg" for name in split] for key, split in splits.items()}
+    named: dict[str, Any] = {key: [f"{name}.jpg" for name in split] for key, split in splits.items()}
     made(tmp_path, [frame(f"{name}.jpg") for name in "abc"], **LENS, **named)
     found = read_reconstruction(tmp_path)
     assert found.names == tuple(f"{name}.jpg" for name in names)
@@ -324,6 +334,29 @@ def test_clouds(tmp_path):
     found = read_reconstruction(tmp_path)
     assert (found.dense, len(found.points)) == (tmp_path / "dense" / "all.ply", 0)
     assert any("applied_transform" in note for note in found.notes)
+
+
+def test_points_of_the_colmap_model_beside_it(tmp_path):
+    document = json.loads((FIXTURE / "transforms.json").read_text())
+    del document["ply_file_path"]
+    write_colmap_folder(tmp_path / "colmap", posed(CONVERTED, 5))
+    (tmp_path / "transforms.json").write_text(json.dumps(document))
+    expected, found = read_reconstruction(FIXTURE), read_reconstruction(tmp_path, "transforms")
+    torch.testing.assert_close(found.points.positions, expected.points.positions, rtol=0, atol=1e-6)
+    assert torch.equal(colors_of(found), colors_of(expected))
+    turn = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])  # of files that do not say it
+    applied = np.array([*document.pop("applied_transform"), [0, 0, 0, 1]])
+    (tmp_path / "transforms.json").write_text(json.dumps(document))
+    found = read_reconstruction(tmp_path, "transforms")
+    assert (len(found.points), any("others than those of transforms.json" in note for note in found.notes)) == (0, True)
+    for entry in document["frames"]:
+        entry["transform_matrix"] = (turn @ np.linalg.inv(applied) @ entry["transform_matrix"]).tolist()
+    (tmp_path / "transforms.json").write_text(json.dumps(document))
+    positions = read_reconstruction(tmp_path, "transforms").points.positions
+    assert np.allclose(positions, posed(CONVERTED, 5).points.positions.numpy() @ turn[:3, :3].T, rtol=0, atol=1e-9)
+    (tmp_path / "colmap" / "sparse" / "0" / "images.bin").write_bytes(b"")
+    found = read_reconstruction(tmp_path, "transforms")
+    assert any("no points from the COLMAP model beside it" in note for note in found.notes)
 
 
 def test_nothing_outside_of_the_capture_is_read(tmp_path):

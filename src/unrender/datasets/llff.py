@@ -95,7 +95,7 @@ def _load(file: Path) -> np.ndarray:
 
 
 def _damaged(file: Path, reason: str) -> CaptureError:
-    return CaptureError(f"cannot be read as NumPy's .npy ({ascii(reason)[1:120]})", where=file, do=_DO)
+    return CaptureError(f"cannot be read as NumPy's .npy ({ascii(reason)[1:-1][:120]})", where=file, do=_DO)
 
 
 def _image_folder(root: Path) -> Path:

@@ -17,18 +17,16 @@ from typing import Any
 import torch
 
 from unrender.cameras.lens import Lens
-from unrender.datasets.clouds import PointCloud, read_ply
 from unrender.datasets.listed_photos import PHOTO_SUFFIXES, find_listed, photo_sizes
 from unrender.datasets.names import PictureFolder, some_of
 from unrender.datasets.reconstruction import Ids, Reconstruction, no_points
 from unrender.datasets.transforms_frames import Frame, load_frames, looks_like_frames, poses_of
 from unrender.datasets.transforms_lens import lens_of
+from unrender.datasets.transforms_points import is_file, path_below, read_points
 from unrender.errors import CaptureError
 
-__all__ = ["SPARSE", "is_transforms", "read_transforms", "reconstruct"]
+__all__ = ["is_transforms", "read_transforms", "reconstruct"]
 
-SPARSE = "sparse_pc.ply"
-"""What nerfstudio, and we, call the points of a reconstruction; a PLY of another name is a denser cloud."""
 _NAME = "transforms.json"
 _SPLITS = ("train_filenames", "val_filenames", "test_filenames")
 
@@ -62,7 +60,7 @@ def read_transforms(path: Path, *, images: Path | None = None, observations: boo
         file,
         images,
     )
-    points, dense, cloud_notes = _cloud(shared, file)
+    points, dense, cloud_notes = read_points(shared, file, found)
     notes = (*found.notes, *(left_out if len(kept) < len(frames) else ()), *cloud_notes, *_frame_notes(shared))
     return replace(found, points=points, dense=dense, notes=notes, ids=_ids(found, len(points)))
 
@@ -77,10 +75,10 @@ def reconstruct(
     """
     root = file.parent
     listed = find_listed([_with_suffix(frame, root, images) for frame in frames], file, root, images, split=True)
-    there, missing_notes = _there(listed.names, PictureFolder(listed.folder))
+    there, missing_notes = _there(listed.names, listed.folder)
     names, frames = tuple(listed.names[place] for place in there), [frames[place] for place in there]
     lenses, index = _lenses(frames, names, listed.folder, file)
-    masks, mask_notes = _masks(frames, root)
+    masks, mask_notes = _masks(frames, root, photos_are_here=_is_here(names[0], listed.folder))
     chosen = None if held_out is None else tuple(listed.names[place] for place in there if held_out[place])
     return Reconstruction(
         names=names,
@@ -108,14 +106,15 @@ def _with_suffix(frame: Frame, root: Path, images: Path | None) -> str:
     for folder in (images, root):
         for name in names if folder is not None else ():
             for suffix in ("", ".png", *PHOTO_SUFFIXES):
-                if folder is not None and _is_file(folder / f"{name}{suffix}"):
+                if folder is not None and is_file(folder / f"{name}{suffix}"):
                     return f"{path}{suffix}"
     return f"{path}.png"
 
 
-def _there(names: Sequence[str], folder: PictureFolder) -> tuple[list[int], tuple[str, ...]]:
+def _there(names: Sequence[str], folder: Path) -> tuple[list[int], tuple[str, ...]]:
     """The places of the photos that are there, of all when none is."""
-    there = [place for place, name in enumerate(names) if folder.find(name) is not None]
+    files = PictureFolder(folder)
+    there = [place for place, name in enumerate(names) if files.find(name) is not None]
     if not there or len(there) == len(names):
         return list(range(len(names))), ()
     present = set(there)
@@ -123,11 +122,8 @@ def _there(names: Sequence[str], folder: PictureFolder) -> tuple[list[int], tupl
     return there, (f"{len(missing)} of {len(names)} photos are named but not there, left out: {some_of(missing)}",)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+def _is_here(name: str, folder: Path) -> bool:
+    return PictureFolder(folder).find(name) is not None
 
 
 def _lenses(
@@ -151,44 +147,16 @@ def _lenses(
     return tuple(lenses), torch.tensor(index, dtype=torch.int64)
 
 
-def _masks(frames: Sequence[Frame], root: Path) -> tuple[tuple[Path | None, ...] | None, tuple[str, ...]]:
-    """The mask of each frame, None where it has none, it is not there or lies outside of the capture."""
+def _masks(
+    frames: Sequence[Frame], root: Path, *, photos_are_here: bool
+) -> tuple[tuple[Path | None, ...] | None, tuple[str, ...]]:
+    """The mask of each frame, None where it has none, or where photos are here and the mask is not; and notes."""
     named = [frame.text("mask_path") for frame in frames]
-    if not any(named):
-        return None, ()
-    places = [None if path is None else _below(path, root) for path in named]
-    masks = tuple(None if place is None or not _is_file(place) else place for place in places)
-    if not any(masks):
-        masks = tuple(places)  # perhaps none is here, as with photos
+    places = [None if path is None else path_below(path, root) for path in named]
+    masks = tuple(None if place is None or (photos_are_here and not is_file(place)) else place for place in places)
     lost = [path for path, mask in zip(named, masks, strict=True) if path is not None and mask is None]
     notes = (f"{len(lost)} masks are not in this capture (--masks): {some_of(lost)}",) if lost else ()
     return (masks if any(masks) else None), notes
-
-
-def _below(path: str, root: Path) -> Path | None:
-    """The file of that path when it is below ``root``."""
-    inside = posixpath.normpath(path.replace("\\", "/"))
-    if inside.startswith("/"):
-        return Path(inside) if Path(inside).is_relative_to(root.resolve()) else None
-    return None if inside.startswith("..") else root / inside
-
-
-def _cloud(shared: Mapping[str, Any], file: Path) -> tuple[PointCloud, Path | None, tuple[str, ...]]:
-    """The sparse points, the file of a denser cloud, and notes."""
-    path = shared.get("ply_file_path")
-    if path is None:
-        return no_points(), None, ()
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise CaptureError("ply_file_path", where=file, expected="the path of a PLY file", got=repr(path)[:80])
-    place = _below(path, file.parent)
-    if place is None or not _is_file(place):
-        return no_points(), None, (f"the points {ascii(path)[:80]} are not in this capture",)
-    if place.name != SPARSE:
-        return no_points(), place, ()
-    everything = read_ply(place)
-    points = everything.finite()
-    lost = len(everything) - len(points)
-    return points, None, (f"{lost} points without a finite position dropped",) if lost else ()
 
 
 def _splits(shared: Mapping[str, Any], frames: Sequence[Frame], file: Path) -> list[str | None]:

@@ -83,6 +83,8 @@ def intrinsics_of(lens: Lens) -> dict[str, Any]:
     if lens.model not in TRANSFORMS_LENSES and not holds_lens(lens):
         raise CaptureError(f"transforms.json cannot hold the lens {lens.model}")
     size: dict[str, Any] = {"w": lens.width, "h": lens.height}
+    if lens.model in _ROUND:
+        size["is_fisheye"] = True  # instant-ngp asks for it beside the coefficients
     if lens.model == _PANORAMA:
         width, height = lens.params.tolist()
         return {**size, "fl_x": width / 2, "fl_y": height, "cx": width / 2, "cy": height / 2}

@@ -15,8 +15,8 @@ from unrender.datasets.beside_cameras import lost_beside_cameras
 from unrender.datasets.clouds import write_ply
 from unrender.datasets.mask_files import copy_masks, count_masks
 from unrender.datasets.reconstruction import Reconstruction
-from unrender.datasets.transforms import SPARSE
 from unrender.datasets.transforms_lens import intrinsics_of, nerfstudio_model
+from unrender.datasets.transforms_points import SPARSE
 from unrender.errors import CaptureError
 from unrender.geometry.transforms import inverse
 
@@ -52,10 +52,8 @@ def _shared(reconstruction: Reconstruction, folder: Path) -> dict[str, Any]:
         raise CaptureError(
             "transforms.json has one kind of lens in a file", where=folder, got=" and ".join(models), do="choose colmap"
         )
-    entries: dict[str, Any] = {"camera_model": models[0]}
-    if models[0] == "OPENCV_FISHEYE":
-        entries["is_fisheye"] = True  # for instant-ngp
-    return entries | (intrinsics_of(reconstruction.lenses[0]) if len(reconstruction.lenses) == 1 else {})
+    alone = intrinsics_of(reconstruction.lenses[0]) if len(reconstruction.lenses) == 1 else {}
+    return {"camera_model": models[0], **alone}
 
 
 def _frames(reconstruction: Reconstruction, folder: Path) -> list[dict[str, Any]]:
