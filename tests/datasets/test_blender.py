@@ -54,10 +54,10 @@ def test_reads_a_scene(scene):
     assert lens.params.tolist() == pytest.approx([focal, focal, 40, 30], rel=1e-15)
 
 
-def test_sees_as_nerf_casts_rays(scene):
-    """get_rays of bmild/nerf: through (i, j) goes ((i - W/2) / f, -(j - H/2) / f, -1), turned by transform_matrix.
-
-    There i = 0 is the left edge of the first pixel, which is our 0.
+def test_sees_what_blender_rendered(scene):
+    """Blender's angle of view is from edge to edge: (x, y) from the corner of the photo is seen along
+    ((x - W/2) / f, -(y - H/2) / f, -1), f = W/2 / tan(angle/2), turned by transform_matrix (NeRF's get_rays, which goes
+    through the corners of pixels; nerfstudio and instant-ngp go through their centres).
     """
     found, matrix = read_reconstruction(scene), torch.tensor(FROM_ABOVE, dtype=torch.float64)
     pixels = torch.tensor([[0.0, 0], [80, 0], [13.25, 50.5], [40, 30]], dtype=torch.float64)

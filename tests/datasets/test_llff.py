@@ -87,6 +87,12 @@ def test_reduced_photos_have_reduced_intrinsics(tmp_path):
         )
 
 
+def test_photos_reduced_to_a_size(tmp_path):
+    for size in ((40, 30), (80, 60)):
+        made(tmp_path, rows_of(room()), [size], "images_{}x{}".format(*size))
+    assert read_reconstruction(tmp_path).image_folder == tmp_path / "images_80x60"
+
+
 def test_a_reduced_size_that_was_rounded(tmp_path):
     found = read_reconstruction(made(tmp_path, rows_of(room()), [(46, 34)]))
     assert found.lenses[0].model == "PINHOLE"

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from frames_by_hand import EYE, LENS, frame, made
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from posed_room import assert_same_views, before, colors_of, pixels_of, place_photos, posed, refuses_any_damage
+from posed_room import assert_same_views, before, colors_of, pixels_of, place_photos, posed
 
 from unrender.cameras.lens import make_lens
 from unrender.datasets.clouds import write_ply
@@ -215,27 +216,6 @@ def test_what_it_cannot_hold(tmp_path):
         write_reconstruction(tmp_path, exposed, "transforms")
 
 
-EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-LENS: dict[str, Any] = {"fl_x": 30, "fl_y": 31, "cx": 20, "cy": 14, "w": 40, "h": 28}
-
-
-def frame(path: str = "images/a.jpg", **more: Any) -> dict[str, Any]:
-    """A frame at the origin, looking along -z."""
-    return {"file_path": path, "transform_matrix": EYE, **more}
-
-
-def made(
-    folder: Path, frames: Any = None, /, photos: Sequence[str] = (), size: tuple[int, int] = (40, 28), **shared: Any
-):
-    """A folder with a transforms.json of these entries, and black photos."""
-    for name in photos:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", size).save(folder / name)
-    document = {**shared, "frames": [frame()] if frames is None else frames}
-    (folder / "transforms.json").write_text(json.dumps(document), encoding="utf-8")
-    return folder
-
-
 def lens_read(folder: Path) -> tuple[str, list[float]]:
     """Model and parameters of the one lens."""
     (lens,) = read_reconstruction(folder).lenses
@@ -397,89 +377,3 @@ def test_without_points_a_fit_asks_for_some(tmp_path):
     made(tmp_path, photos=["images/a.jpg"], **LENS)
     with pytest.raises(CaptureError, match="no points in this reconstruction; give a point cloud in its frame"):
         read_capture(tmp_path)
-
-
-REFUSED = {
-    "no frames": ({"frames": []}, "no frames in this file"),
-    "frames of another type": ({"frames": {"0": frame()}}, "no frames in this file, expected a list"),
-    "a frame that is none": ({"frames": [frame(), 3]}, "frame 1: this frame, expected an object"),
-    "no file_path": ({"frames": [{"transform_matrix": EYE}]}, "frame 0: this frame"),
-    "an empty file_path": ({"frames": [frame("")]}, "file_path"),
-    "half a letter": ({"frames": [frame("\ud800.jpg")]}, "file_path"),
-    "a name with a zero": ({"frames": [frame("a\0.jpg")]}, "file_path"),
-    "no pose": ({"frames": [{"file_path": "a.jpg"}]}, "transform_matrix, expected 3 or 4 rows, got None"),
-    "a pose of two rows": ({"frames": [frame(transform_matrix=EYE[:2])]}, "transform_matrix, expected 3 or 4 rows"),
-    "a pose of words": ({"frames": [frame(transform_matrix=[["1", 0, 0, 0], *EYE[1:]])]}, "4 finite numbers"),
-    "a pose of null": ({"frames": [frame(transform_matrix=[[None] * 4, *EYE[1:]])]}, "4 finite numbers"),
-    "a pose of true": ({"frames": [frame(transform_matrix=[[True, 0, 0, 0], *EYE[1:]])]}, "4 finite numbers"),
-    "perspective": ({"frames": [frame(transform_matrix=[*EYE[:3], [0, 0, 1, 0]])]}, "the last row"),
-    "a scaled pose": ({"frames": [frame(transform_matrix=[[2, 0, 0, 0], *EYE[1:]])]}, "not a rigid motion"),
-    "a mirror": ({"frames": [frame(transform_matrix=[[-1, 0, 0, 0], *EYE[1:]])]}, "not a rigid motion"),
-    "far away": ({"frames": [frame(transform_matrix=[[1, 0, 0, 1e29], *EYE[1:]])]}, "not a rigid motion"),
-    "two frames of one photo": ({"frames": [frame(), frame()]}, "2 images are named 'a.jpg'"),
-    "a focal length of 0": ({"fl_x": 0}, "fl_x, expected more than 0"),
-    "a focal length as text": ({"fl_x": "30"}, "fl_x, expected a number, got '30'"),
-    "a focal length of null": ({"frames": [frame(fl_x=None)]}, "fl_x, expected a number, got None"),
-    "a huge focal length": ({"fl_x": 10**400}, "fl_x, expected a number"),
-    "a negative angle": ({"frames": [frame(camera_angle_x=-1)]}, "camera_angle_x, expected an angle"),
-    "a width of 0": ({"w": 0}, "w, expected pixels, a whole number"),
-    "half a pixel": ({"h": 28.5}, "h, expected pixels, a whole number"),
-    "an absurd size": ({"w": 1e12}, "w, expected pixels"),
-    "a lens of no one": ({"camera_model": "VR180_L"}, "the camera_model VR180_L, expected one of OPENCV"),
-    "a lens that is a number": ({"camera_model": 3}, "camera_model, expected a text, got 3"),
-    "k4 in perspective": (
-        {"camera_model": "OPENCV", "k4": 0.1},
-        "the camera_model OPENCV has no k4 = 0.1, expected k1",
-    ),
-    "k4 without a name": ({"k4": 0.1}, "a perspective camera has no k4 = 0.1"),
-    "k1 of a pinhole": ({"camera_model": "PINHOLE", "k1": 0.1}, "PINHOLE has no k1 = 0.1, expected no coefficients"),
-    "p1 of a fisheye": ({"camera_model": "OPENCV_FISHEYE", "p1": 0.1}, "OPENCV_FISHEYE has no p1 = 0.1"),
-    "one focal length": ({"camera_model": "RADIAL"}, "RADIAL has one focal length, expected fl_x = fl_y"),
-    "a prism without numbers": ({"camera_model": "FISHEYE624"}, "distortion_params, expected 12 numbers"),
-    "distortion of three": ({"distortion_params": [1, 2, 3]}, "distortion_params, expected 6 numbers"),
-    "another panorama": ({"camera_model": "EQUIRECTANGULAR"}, "a panorama whose middle is not straight ahead"),
-    "instant-ngp's f-theta": ({"ftheta_p0": 0.1}, "instant-ngp's ftheta_p0 is no lens of ours"),
-    "points of no path": ({"ply_file_path": 3}, "ply_file_path, expected the path of a PLY file"),
-    "a mask of no path": ({"frames": [frame(mask_path=3)]}, "mask_path, expected a text"),
-    "a split of no list": ({"test_filenames": "a.jpg"}, "test_filenames, expected a list of paths"),
-    "everything left out": ({"train_filenames": ["c.jpg"]}, "no frame is in train_filenames"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_refusals(tmp_path, case):
-    entries, message = REFUSED[case]
-    (tmp_path / "transforms.json").write_text(json.dumps({**LENS, "frames": [frame()], **entries}))
-    with pytest.raises(CaptureError) as error:
-        read_reconstruction(tmp_path, "transforms")
-    assert message in str(error.value)
-    assert str(tmp_path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_no_focal_length_and_no_photos(tmp_path):
-    made(tmp_path, w=40, h=28)
-    with pytest.raises(CaptureError, match="no focal length, expected fl_x, camera_angle_x or x_fov"):
-        read_reconstruction(tmp_path)
-    made(tmp_path, camera_angle_x=1)
-    with pytest.raises(CaptureError, match="1 of 1 photos are not there, and only they say how large"):
-        read_reconstruction(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "text", [b"", b"{", b"\xff\xfe{}", b"[" * 100_000, b'{"frames": [NaN]}', b'{"frames": 1e999}', b"3"]
-)
-def test_what_is_no_json(tmp_path, text):
-    (tmp_path / "transforms.json").write_bytes(text)
-    with pytest.raises(CaptureError, match=r"transforms\.json: (cannot be read as JSON|no frames)"):
-        read_reconstruction(tmp_path, "transforms")
-
-
-def test_any_damage_is_one_line(tmp_path):
-    for file in ("transforms.json", "sparse_pc.ply"):
-        shutil.copy(FIXTURE / file, tmp_path)
-    refused = sum(
-        refuses_any_damage(tmp_path / file, lambda: read_reconstruction(tmp_path, "transforms"), seed=3, tries=150)
-        for file in ("transforms.json", "sparse_pc.ply")
-    )
-    assert refused > 50

@@ -2,8 +2,8 @@
 
 A row per photo, 17 numbers: a 3 x 5 matrix row by row, and the nearest and farthest depth, which we do not need. The
 first three columns are the camera's axes in the world, down, right and backwards, then its place, then height, width
-and focal length [pixels]. Photos go by the order of their names; none is named. Source: Fyusion/LLFF, README, "Using
-your own poses without running COLMAP".
+and focal length [pixels]; the centre is in the middle. Photos go by the order of their names; none is named. Source:
+Fyusion/LLFF c6e27b1, README, "Using your own poses without running COLMAP", and pose_utils.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from unrender.errors import CaptureError
 __all__ = ["is_llff", "read_llff"]
 
 _NAME, _ROW = "poses_bounds.npy", 17
-_REDUCED = re.compile(r"images_(\d+)")
+_REDUCED = re.compile(r"images_(\d+)(x\d+)?")
+"""LLFF's names of reduced photos: by how much, or to which size."""
 _LARGEST = 1 << 24
 """Pixels along a side that a photo may have."""
 _DO = "make it again (imgs2poses.py of LLFF)"
@@ -99,10 +100,12 @@ def _damaged(file: Path, reason: str) -> CaptureError:
 
 
 def _image_folder(root: Path) -> Path:
-    """``images``, else the least reduced of ``images_4`` and the like."""
-    reduced = [folder for folder in root.iterdir() if _REDUCED.fullmatch(folder.name) and folder.is_dir()]
-    best = min(reduced, key=lambda folder: int(folder.name.rpartition("_")[2]), default=root / "images")
-    return root / "images" if (root / "images").is_dir() else best
+    """``images``, else the least reduced of ``images_4`` and the like, else the largest of ``images_504x378``."""
+    if (root / "images").is_dir():
+        return root / "images"
+    reduced = [(found, folder) for folder in root.iterdir() if (found := _REDUCED.fullmatch(folder.name))]
+    order = {folder: (1, -int(found[1])) if found[2] else (0, int(found[1])) for found, folder in reduced}
+    return min((folder for folder in order if folder.is_dir()), key=order.__getitem__, default=root / "images")
 
 
 def _names(folder: Path, file: Path, count: int) -> tuple[str, ...]:
