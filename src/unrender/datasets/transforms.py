@@ -18,11 +18,11 @@ import torch
 
 from unrender.cameras.lens import Lens
 from unrender.datasets.listed_photos import PHOTO_SUFFIXES, find_listed, photo_sizes
-from unrender.datasets.names import PictureFolder, some_of
+from unrender.datasets.names import PictureFolder, is_file, some_of
 from unrender.datasets.reconstruction import Ids, Reconstruction, no_points
 from unrender.datasets.transforms_frames import Frame, load_frames, looks_like_frames, poses_of
 from unrender.datasets.transforms_lens import lens_of
-from unrender.datasets.transforms_points import is_file, path_below, read_points
+from unrender.datasets.transforms_points import path_below, read_points
 from unrender.errors import CaptureError
 
 __all__ = ["is_transforms", "read_transforms", "reconstruct"]

@@ -25,6 +25,8 @@ _EXACT, _ALMOST = 1e-12, 1e-3
 """How far the product of a rotation with its transpose is from the identity after rounding to 64 bits, and to few
 digits."""
 _OPENCV_FROM_OPENGL = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
+_SHOWN = 8
+"""Entries of a list that an error shows."""
 _DO = "write it again with the program that made it"
 
 
@@ -183,6 +185,8 @@ def _encodes(text: str) -> bool:
 
 def _glimpse(value: object) -> str:
     """The beginning of a value, for an error."""
+    if isinstance(value, list | dict) and len(value) > _SHOWN:
+        return f"{len(value)} entries"
     try:
         text = repr(value)
     except (RecursionError, ValueError):

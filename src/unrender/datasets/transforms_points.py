@@ -11,11 +11,12 @@ import torch
 
 from unrender.datasets.clouds import FARTHEST, PointCloud, read_ply
 from unrender.datasets.colmap import is_colmap, read_colmap
+from unrender.datasets.names import is_file
 from unrender.datasets.reconstruction import Reconstruction, no_points
 from unrender.errors import CaptureError
 from unrender.geometry.transforms import inverse
 
-__all__ = ["SPARSE", "is_file", "path_below", "read_points"]
+__all__ = ["SPARSE", "path_below", "read_points"]
 
 SPARSE = "sparse_pc.ply"
 """What nerfstudio, and we, call the points of a reconstruction; a PLY of another name is a denser cloud."""
@@ -106,11 +107,3 @@ def path_below(path: str, root: Path) -> Path | None:
     if inside.startswith("/"):
         return Path(inside) if Path(inside).is_relative_to(root.resolve()) else None
     return None if inside.startswith("..") else root / inside
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file is there; a path that the system cannot hold leads to none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
