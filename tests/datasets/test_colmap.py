@@ -312,15 +312,16 @@ LENSES = {
 @pytest.mark.parametrize("model", LENSES)
 def test_every_lens_is_written_and_read(small: Path, names: tuple[str, ...], cameras: Cameras, model: str):
     lens = make_lens(model, 48, 30, LENSES[model])
-    write_colmap(small / "sparse" / "0", names, dataclasses.replace(cameras, lenses=(lens, lens)), CLOUD, binary=True)
-    for found in read_colmap(small).cameras.lenses:
+    given = Reconstruction.of(names, dataclasses.replace(cameras, lenses=(lens, lens)), CLOUD)
+    write_colmap(small / "sparse" / "0", given, binary=True)
+    for found in read_capture(small).cameras.lenses:
         assert (found.model, found.params.tolist()) == (model, LENSES[model])
 
 
 def test_a_lens_that_colmap_lacks_is_not_written(tmp_path: Path, names: tuple[str, ...], cameras: Cameras):
     lens = make_lens("OCAM", 48, 30, [1, 0, 0, 15, 24, 23.56, 15])
-    with pytest.raises(CaptureError, match=r"COLMAP has no lens OCAM.*nearest"):
-        write_colmap(tmp_path, names, dataclasses.replace(cameras, lenses=(lens, lens)), CLOUD)
+    with pytest.raises(CaptureError, match="COLMAP has no lens OCAM"):
+        write_colmap(tmp_path, Reconstruction.of(names, dataclasses.replace(cameras, lenses=(lens, lens)), CLOUD))
     assert not list(tmp_path.iterdir())
 
 
@@ -329,7 +330,7 @@ def test_numbers_of_no_lens_are_refused(small: Path):
     lines = [line for line in path.read_text().splitlines() if "SIMPLE_RADIAL" not in line]
     path.write_text("\n".join([*lines, "1 EUCM 48 30 40 40 24 15 1.5 1", ""]))
     with pytest.raises(CaptureError, match=r"camera 1: EUCM: alpha out of range, expected 0 to 1, got 1\.5"):
-        read_colmap(small)
+        read_capture(small)
 
 
 def test_a_camera_that_no_image_uses_may_be_anything(small: Path):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLMAP_LENSES", "is_colmap", "read_colmap", "write_colmap", "write_colmap_folder"]
 
-COLMAP_LENSES = tuple(name for name in LENSES if name != "OCAM")
+COLMAP_LENSES = tuple(model for model in LENSES if model != "OCAM")
 """The lenses that a model can hold."""
 _LAYOUTS = ("sparse/0", "sparse", "dense/sparse", "dense/0/sparse", ".")
 _FUSED = ("dense/fused.ply", "fused.ply", "dense/0/fused.ply")

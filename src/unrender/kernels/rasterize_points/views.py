@@ -17,7 +17,7 @@ from unrender.cameras.lens.central import Perspective
 from unrender.cameras.lens.pinhole import Pinhole, SimplePinhole
 from unrender.errors import CaptureError
 
-__all__ = ["FIELDS", "check_lenses", "pack_views"]
+__all__ = ["DRAWN", "FIELDS", "pack_views"]
 
 FIELDS = {
     "rotation": 9,
@@ -31,7 +31,7 @@ FIELDS = {
 }
 """What a row holds, in order: see ``View`` in maths.h and ``Lens`` in lens.h."""
 
-_DRAWN = (SimplePinhole, Pinhole, SimpleRadial, Radial, OpenCV)
+DRAWN = (SimplePinhole, Pinhole, SimpleRadial, Radial, OpenCV)
 """The lenses that ``lens.h`` has: all others are refused, their relatives too."""
 
 
@@ -74,18 +74,12 @@ def _row(cameras: Cameras, view: int, origin: torch.Tensor) -> torch.Tensor:
     return torch.cat([parts[name] for name in FIELDS])
 
 
-def check_lenses(cameras: Cameras) -> None:
-    """Raises CaptureError, naming the lens, when the point rasteriser lacks one that a view looks through."""
-    for index in sorted({int(index) for index in cameras.camera_index}):
-        _check_lens(cameras.lenses[index])
-
-
 def _check_lens(lens: Lens) -> None:
     """By type, not by family: a lens with further terms would be drawn without them."""
-    if type(lens) not in _DRAWN:
+    if type(lens) not in DRAWN:
         raise CaptureError(
             f"the point rasteriser has no lens {lens.model}",
-            expected=f"one of {', '.join(drawn.model for drawn in _DRAWN)}",
+            expected=f"one of {', '.join(drawn.model for drawn in DRAWN)}",
             do="undistort the photos (colmap image_undistorter), or take the nearest lens that it has (nearest_lens)",
         )
 
