@@ -59,6 +59,7 @@ REFUSED = {
     "another panorama": ({"camera_model": "EQUIRECTANGULAR"}, "a panorama whose middle is not straight ahead"),
     "instant-ngp's f-theta": ({"ftheta_p0": 0.1}, "instant-ngp's ftheta_p0 is no lens of ours"),
     "points of no path": ({"ply_file_path": 3}, "ply_file_path, expected the path of a PLY file"),
+    "an exposure of no number": ({"frames": [frame(ev100="8")]}, "ev100, expected a number, got '8'"),
     "a mask of no path": ({"frames": [frame(mask_path=3)]}, "mask_path, expected a text"),
     "a split of no list": ({"test_filenames": "a.jpg"}, "test_filenames, expected a list of paths"),
     "everything left out": ({"train_filenames": ["c.jpg"]}, "no frame is in train_filenames"),
@@ -118,7 +119,14 @@ WHOLE = {
     "train_filenames": ["images/a.jpg"],
     "test_filenames": ["images/b.jpg"],
     "frames": [
-        frame(colmap_im_id=1, camera_id=1, mask_path="masks/a.png", fl_x=31, distortion_params=[0.1, 0, 0, 0, 0, 0]),
+        frame(
+            colmap_im_id=1,
+            camera_id=1,
+            mask_path="masks/a.png",
+            ev100=8,
+            fl_x=31,
+            distortion_params=[0.1, 0, 0, 0, 0, 0],
+        ),
         frame("images/b.jpg", colmap_im_id=2, w=44, k2=0.01),
     ],
 }

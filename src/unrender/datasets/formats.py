@@ -42,7 +42,7 @@ from unrender.datasets.realitycapture import (
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.datasets.transforms import is_transforms, read_transforms
 from unrender.datasets.transforms_lens import TRANSFORMS_LENSES, holds_lens
-from unrender.datasets.write_transforms import transforms_losses, write_transforms
+from unrender.datasets.write_transforms import write_transforms
 from unrender.errors import CaptureError, SettingsError
 
 __all__ = ["FORMATS", "Format", "find_format", "read_reconstruction", "write_reconstruction"]
@@ -97,7 +97,6 @@ FORMATS: dict[str, Format] = {
         write=write_transforms,
         lenses=TRANSFORMS_LENSES,
         also_holds=holds_lens,
-        losses=transforms_losses,
     ),
     "blender": Format(
         title="NeRF-synthetic scene",

@@ -8,6 +8,7 @@ data/dataparsers/nerfstudio_dataparser.py). Lenses: see ``transforms_lens.py``.
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from unrender.cameras.lens import Lens
 from unrender.datasets.listed_photos import PHOTO_SUFFIXES, find_listed, photo_sizes
 from unrender.datasets.names import PictureFolder, is_file, some_of
 from unrender.datasets.reconstruction import Ids, Reconstruction, no_points
-from unrender.datasets.transforms_frames import Frame, load_frames, looks_like_frames, poses_of
+from unrender.datasets.transforms_frames import EXPOSURE, Frame, load_frames, looks_like_frames, poses_of
 from unrender.datasets.transforms_lens import lens_of
 from unrender.datasets.transforms_points import path_below, read_points
 from unrender.errors import CaptureError
@@ -89,6 +90,7 @@ def reconstruct(
         points=no_points(),
         ids=_image_ids(frames, len(lenses)),
         masks=masks,
+        exif_ev=_exposures(frames),
         held_out=chosen or None,
         notes=(*listed.notes, *missing_notes, *mask_notes),
     )
@@ -191,6 +193,14 @@ def _frame_notes(shared: Mapping[str, Any]) -> tuple[str, ...]:
     if shared.get("rolling_shutter"):
         notes.append("rolling_shutter is not used: each photo has one pose")
     return tuple(notes)
+
+
+def _exposures(frames: Sequence[Frame]) -> torch.Tensor | None:
+    """Of each frame [V], stops, NaN where it says none; None where no frame does."""
+    if not any(EXPOSURE in frame.own for frame in frames):
+        return None
+    values = [frame.number(EXPOSURE) if EXPOSURE in frame.own else math.nan for frame in frames]
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _image_ids(frames: Sequence[Frame], cameras: int) -> Ids | None:

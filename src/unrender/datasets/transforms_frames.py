@@ -13,8 +13,10 @@ import torch
 from unrender.errors import CaptureError
 from unrender.geometry.transforms import inverse, rigid
 
-__all__ = ["Frame", "camera_from_axes", "load_frames", "looks_like_frames", "poses_of"]
+__all__ = ["EXPOSURE", "Frame", "camera_from_axes", "load_frames", "looks_like_frames", "poses_of"]
 
+EXPOSURE = "ev100"
+"""Our own entry of a frame, which others do not look at: its exposure [stops] at ISO 100."""
 _HEAD = 1 << 16
 """Bytes in which a file must show what it is."""
 _LARGEST = 1 << 24

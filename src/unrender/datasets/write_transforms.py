@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 
 from unrender.cameras.lens import Lens
-from unrender.datasets.beside_cameras import lost_beside_cameras
 from unrender.datasets.clouds import write_ply
 from unrender.datasets.mask_files import copy_masks, count_masks
 from unrender.datasets.reconstruction import Reconstruction
+from unrender.datasets.transforms_frames import EXPOSURE
 from unrender.datasets.transforms_lens import intrinsics_of, nerfstudio_model
 from unrender.datasets.transforms_points import SPARSE
 from unrender.errors import CaptureError
 from unrender.geometry.transforms import inverse
 
-__all__ = ["transforms_losses", "write_transforms"]
+__all__ = ["write_transforms"]
 
 _OPENGL_FROM_OPENCV = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
 
@@ -40,11 +40,6 @@ def write_transforms(folder: Path, reconstruction: Reconstruction) -> None:
     (folder / "transforms.json").write_text(text, encoding="utf-8")
 
 
-def transforms_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
-    """What a transforms.json cannot hold."""
-    return lost_beside_cameras(replace(reconstruction, masks=None, held_out=None), normals=False)
-
-
 def _shared(reconstruction: Reconstruction, folder: Path) -> dict[str, Any]:
     """What goes for all frames: the kind of lens, and its numbers when there is one camera."""
     models = sorted({nerfstudio_model(lens) for lens in reconstruction.lenses})
@@ -60,12 +55,16 @@ def _frames(reconstruction: Reconstruction, folder: Path) -> list[dict[str, Any]
     poses = (inverse(reconstruction.camera_from_world) * _OPENGL_FROM_OPENCV).tolist()
     cameras = _cameras(reconstruction)
     masks = _masks(reconstruction, folder)
+    known = reconstruction.exif_ev
+    exposures = [math.nan] * len(poses) if known is None else known.tolist()
     frames = []
     for place, name in enumerate(reconstruction.names):
         frame = {"file_path": f"images/{name}", "transform_matrix": poses[place]}
         frame |= cameras[int(reconstruction.camera_index[place])] | ({"mask_path": masks[place]} if masks else {})
         if reconstruction.ids is not None:
             frame["colmap_im_id"] = int(reconstruction.ids.images[place])
+        if not math.isnan(exposures[place]):
+            frame[EXPOSURE] = exposures[place]
         frames.append(frame)
     return frames
 
