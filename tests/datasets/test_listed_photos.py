@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unrender.cameras.lens import make_lens
-from unrender.datasets.listed_photos import complete_labels, find_listed, share_lenses
+from unrender.datasets.listed_photos import complete_labels, find_listed, photo_sizes, share_lenses
 from unrender.errors import CaptureError
 
 
@@ -73,3 +73,8 @@ def test_equal_lenses_become_one():
     lenses, index = share_lenses([first, other, again])
     assert lenses == (first, other)
     assert index.tolist() == [0, 1, 0]
+
+
+def test_a_name_that_no_system_holds_is_not_there(tmp_path):
+    with pytest.raises(CaptureError, match="1 of 1 photos are not there"):
+        photo_sizes(["a" * 5000], tmp_path, tmp_path / "list.txt")

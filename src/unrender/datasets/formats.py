@@ -10,8 +10,10 @@ from typing import Protocol
 
 from unrender.cameras.lens import Lens
 from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, is_ocam, read_adop, write_adop
+from unrender.datasets.blender import is_blender, read_blender
 from unrender.datasets.bundler import BUNDLER_LENSES, bundler_losses, is_bundler, is_radial, read_bundler, write_bundler
 from unrender.datasets.colmap import COLMAP_LENSES, is_colmap, read_colmap, write_colmap_folder
+from unrender.datasets.llff import is_llff, read_llff
 from unrender.datasets.metashape import (
     METASHAPE_LENSES,
     holds_sensor,
@@ -38,6 +40,9 @@ from unrender.datasets.realitycapture import (
     write_realitycapture,
 )
 from unrender.datasets.reconstruction import Reconstruction
+from unrender.datasets.transforms import is_transforms, read_transforms
+from unrender.datasets.transforms_lens import TRANSFORMS_LENSES, holds_lens
+from unrender.datasets.write_transforms import write_transforms
 from unrender.errors import CaptureError, SettingsError
 
 __all__ = ["FORMATS", "Format", "find_format", "read_reconstruction", "write_reconstruction"]
@@ -83,6 +88,21 @@ FORMATS: dict[str, Format] = {
         read=read_colmap,
         write=write_colmap_folder,
         lenses=COLMAP_LENSES,
+    ),
+    "transforms": Format(
+        title="nerfstudio or instant-ngp transforms.json",
+        looks_like="transforms.json in the folder",
+        recognises=is_transforms,
+        read=read_transforms,
+        write=write_transforms,
+        lenses=TRANSFORMS_LENSES,
+        also_holds=holds_lens,
+    ),
+    "blender": Format(
+        title="NeRF-synthetic scene",
+        looks_like="transforms_train.json in the folder",
+        recognises=is_blender,
+        read=read_blender,
     ),
     "adop": Format(
         title="ADOP or TRIPS scene",
@@ -143,6 +163,7 @@ FORMATS: dict[str, Format] = {
         also_holds=holds_sensor,
         losses=metashape_losses,
     ),
+    "llff": Format(title="LLFF poses", looks_like="poses_bounds.npy", recognises=is_llff, read=read_llff),
 }
 """Name -> format. Where a folder looks like several, the first counts."""
 

@@ -13,15 +13,17 @@ from pathlib import Path
 import torch
 
 from unrender.cameras.lens import Lens
+from unrender.datasets.names import is_file
 from unrender.errors import CaptureError
 from unrender.images.io import check_picture
 
-__all__ = ["Listed", "complete_labels", "find_listed", "photo_sizes", "share_lenses"]
+__all__ = ["PHOTO_SUFFIXES", "Listed", "complete_labels", "find_listed", "photo_sizes", "share_lenses"]
 
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/")
 _LOOK_AT = 16
 """How many of the photos are looked for to see which folder they are in."""
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".bmp", ".webp", ".heic", ".heif", ".avif")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".bmp", ".webp", ".heic", ".heif", ".avif")
+"""The endings of photos, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,7 @@ def _without_shared(listed: Sequence[str]) -> list[str]:
 
 
 def _some_there(names: Sequence[str], folder: Path) -> bool:
-    try:
-        return any((folder / name).is_file() for name in names[:_LOOK_AT])
-    except (OSError, ValueError):
-        return False
+    return any(is_file(folder / name) for name in names[:_LOOK_AT])
 
 
 def photo_sizes(names: Sequence[str], folder: Path, where: Path) -> list[tuple[int, int]]:
@@ -106,7 +105,7 @@ def photo_sizes(names: Sequence[str], folder: Path, where: Path) -> list[tuple[i
 
     Raises CaptureError when a photo is not there or cannot be read.
     """
-    missing = [name for name in names if "\0" in name or not (folder / name).is_file()]
+    missing = [name for name in names if not is_file(folder / name)]
     if missing:
         raise CaptureError(
             f"{len(missing)} of {len(names)} photos are not there, and only they say how large they are",
@@ -122,19 +121,19 @@ def complete_labels(labels: Sequence[str], folder: Path, where: Path) -> tuple[s
 
     Raises CaptureError when a label fits several photos.
     """
-    if not folder.is_dir() or all("\0" in label or (folder / label).is_file() for label in labels):
+    if not folder.is_dir() or all("\0" in label or is_file(folder / label) for label in labels):
         return tuple(labels)
     by_stem: dict[str, list[str]] = {}
     for place, _, files in os.walk(folder):
         for file in sorted(files):
             path = Path(place) / file
-            for key in {path.stem, file} if path.suffix.lower() in _SUFFIXES else ():
+            for key in {path.stem, file} if path.suffix.lower() in PHOTO_SUFFIXES else ():
                 by_stem.setdefault(key, []).append(path.relative_to(folder).as_posix())
     return tuple(_complete(label, folder, by_stem, where) for label in labels)
 
 
 def _complete(label: str, folder: Path, by_stem: dict[str, list[str]], where: Path) -> str:
-    if "\0" in label or (folder / label).is_file():
+    if "\0" in label or is_file(folder / label):
         return label
     fitting = by_stem.get(label.rpartition("/")[2], [])
     nearer = [path for path in fitting if path == label or path.rpartition(".")[0] == label]

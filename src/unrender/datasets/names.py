@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from unicodedata import normalize
 
-__all__ = ["PictureFolder", "leads_out", "naming_notes", "some_of"]
+__all__ = ["PictureFolder", "is_file", "leads_out", "naming_notes", "some_of"]
 
 _NAMED = 3
 """How many names a note gives before it only counts."""
@@ -27,7 +27,7 @@ class PictureFolder:
     def find(self, name: str) -> Path | None:
         """The file of that name; else the one that it means on another system; None where there is none."""
         readings = [*_readings(name)]
-        exact = (path for reading in readings if _is_file(path := self.root / reading))
+        exact = (path for reading in readings if is_file(path := self.root / reading))
         alike = (path for reading in readings if (path := self._composed_otherwise(reading)) is not None)
         return next(exact, None) or next(alike, None)
 
@@ -41,7 +41,7 @@ class PictureFolder:
             if entry is None:
                 return None
             place = place / entry
-        return place if _is_file(place) else None
+        return place if is_file(place) else None
 
     def _listing(self, folder: Path) -> dict[str, str | None]:
         """Entries by their name in NFC, None where there are several."""
@@ -96,7 +96,7 @@ def _is_on_drive(name: str) -> bool:
     return bool(PureWindowsPath(name).drive) and not name.startswith("/")
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """Whether a file is there; a name that the system cannot hold names none."""
     try:
         return path.is_file()

@@ -132,8 +132,8 @@ def _points(found: Reconstruction, root: Path, file: Path | str | None) -> tuple
     if path is not None:
         return _dense_points(path)
     if len(found.points) == 0:
-        what = "no points in this reconstruction"
-        raise CaptureError(what, where=root, do="reconstruct again, or give a point cloud (--points FILE)")
+        what, do = "no points in this reconstruction", "give a point cloud in its frame (--points FILE), or reconstruct"
+        raise CaptureError(what, where=root, do=f"{do} the photos with a program that makes points, such as COLMAP")
     return found.points, (f"{len(found.points)} points from the sparse model",)
 
 
