@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from unrender.cameras.sensor import Sensor as Sensor
     from unrender.datasets.capture import Capture as Capture
     from unrender.datasets.clouds import PointCloud as PointCloud
+    from unrender.datasets.clouds import read_cloud as read_cloud
     from unrender.datasets.clouds import read_ply as read_ply
+    from unrender.datasets.clouds import write_cloud as write_cloud
     from unrender.datasets.clouds import write_ply as write_ply
     from unrender.datasets.formats import read_reconstruction as read_reconstruction
     from unrender.datasets.formats import write_reconstruction as write_reconstruction
@@ -84,7 +86,7 @@ _NAMES = {
     "unrender.cameras.paths": ("interpolate", "orbit", "up_direction"),
     "unrender.cameras.sensor": ("Sensor",),
     "unrender.datasets.capture": ("Capture",),
-    "unrender.datasets.clouds": ("PointCloud", "read_ply", "write_ply"),
+    "unrender.datasets.clouds": ("PointCloud", "read_cloud", "read_ply", "write_cloud", "write_ply"),
     "unrender.datasets.formats": ("read_reconstruction", "write_reconstruction"),
     "unrender.datasets.read_capture": ("read_capture",),
     "unrender.datasets.reconstruction": ("Reconstruction",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,38 @@ def small(tmp_path: Path, names: tuple[str, ...], cameras: Cameras, cloud: Point
         Image.new("RGB", (WIDTH, HEIGHT), (40 * view, 100, 200)).save(path, exif=exif)
     write_colmap(tmp_path / "capture" / "sparse" / "0", Reconstruction.of(names, cameras, cloud), binary=True)
     return tmp_path / "capture"
+
+
+def _crc32c_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+@pytest.fixture(scope="session")
+def checksummed() -> Callable[..., bytes]:
+    """(bytes of an E57 file, change of its XML) -> the same with lengths and the checksum of every page put right."""
+    table = _crc32c_table()
+
+    def page(content: bytes) -> bytes:
+        value = 0xFFFFFFFF
+        for byte in content:
+            value = table[(value ^ byte) & 255] ^ value >> 8
+        return content + struct.pack(">I", value ^ 0xFFFFFFFF)
+
+    def put_right(content: bytes, change: Callable[[bytes], bytes] = bytes) -> bytes:
+        content += b"\0" * (-len(content) % 1024)
+        bare = b"".join(content[at : at + 1020] for at in range(0, len(content), 1024))
+        if change is not bytes:
+            at, length = struct.unpack_from("<QQ", bare, 24)
+            start = at // 1024 * 1020 + at % 1024
+            xml = change(bare[start : start + length])
+            bare = bare[:start] + xml + b"\0" * (-(start + len(xml)) % 1020)
+            bare = bare[:16] + struct.pack("<QQQ", len(bare) // 1020 * 1024, at, len(xml)) + bare[40:]
+        return b"".join(page(bare[at : at + 1020]) for at in range(0, len(bare), 1020))
+
+    return put_right

@@ -14,13 +14,14 @@ import unrender
 # Each of these is brought by the calls that need it.
 ONLY_WHEN_USED = {
     "flip_evaluator",
+    "laspy",
     "lpips",
     "matplotlib",
     "numpy",
     "OpenEXR",
     "PIL",
-    "plyfile",
     "pycolmap",
+    "pye57",
     "rich",
     "scipy",
     "torch",

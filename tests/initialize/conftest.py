@@ -118,6 +118,7 @@ def surfels() -> Callable[[torch.Tensor], Surfels]:
             normal=torch.zeros(len(positions), 3),
             radius=neighbourhood_radius(positions),
             color=torch.full((len(positions), 3), 0.5),
+            source=torch.arange(len(positions), dtype=torch.int32),
         )
 
     return make

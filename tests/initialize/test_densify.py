@@ -17,6 +17,7 @@ def surfels(positions: torch.Tensor, normal: tuple[float, float, float]) -> Surf
         normal=torch.tensor(normal).expand(count, 3),
         radius=neighbourhood_radius(positions),
         color=torch.arange(count)[:, None].expand(count, 3) / count,
+        source=torch.arange(count, dtype=torch.int32),
     )
 
 
@@ -61,3 +62,10 @@ def test_tangent_axes_are_a_right_handed_frame(generator: torch.Generator) -> No
     frames = torch.stack([*tangent_axes(normals), normals], dim=1)
     torch.testing.assert_close(frames @ frames.transpose(1, 2), torch.eye(3).expand(100, 3, 3), atol=1e-5, rtol=0)
     assert bool((torch.linalg.det(frames) > 0).all())
+
+
+def test_added_points_are_none_of_the_captures(plane: torch.Tensor, generator: torch.Generator) -> None:
+    few = surfels(plane[:50], (0.0, 0.0, -1.0))
+    both = densify(few, 200, 1.0, generator)
+    assert both.source[:50].tolist() == few.source.tolist()
+    assert bool((both.source[50:] == -1).all())

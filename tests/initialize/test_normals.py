@@ -21,6 +21,7 @@ def surfels_with(positions: torch.Tensor, normal: torch.Tensor) -> Surfels:
         normal=normal,
         radius=neighbourhood_radius(positions),
         color=torch.full((len(positions), 3), 0.5),
+        source=torch.arange(len(positions), dtype=torch.int32),
     )
 
 

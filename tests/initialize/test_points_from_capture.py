@@ -33,12 +33,27 @@ def test_shapes_types_and_ranges(capture_of: Make, plane: torch.Tensor, ring: li
     assert len(scene) == 3000
     assert scene.descriptors.shape == (3000, 6)
     assert scene.environment.shape == (6, 64, 128)
-    assert scene.origin.dtype == torch.float64
-    assert all(value.dtype == torch.float32 for name, value in tensors(scene).items() if name != "origin")
+    kinds = {name: value.dtype for name, value in tensors(scene).items()}
+    assert kinds.pop("source") == torch.int32
+    assert kinds.pop("origin") == torch.float64
+    assert set(kinds.values()) == {torch.float32}
     assert all(value.isfinite().all() for value in tensors(scene).values())
     assert 0 <= float(scene.threshold.min()) < 0.01
     assert 0.99 < float(scene.threshold.max()) < 1
     assert any("3000 points in all" in note for note in notes)
+
+
+def test_points_know_which_of_the_capture_they_are(
+    capture_of: Make, plane: torch.Tensor, ring: list[list[float]]
+) -> None:
+    spoilt = torch.cat([torch.full((3, 3), torch.nan, dtype=plane.dtype), plane])
+    scene = start(capture_of(spoilt, ring))
+    assert scene.source is not None
+    kept = scene.source >= 0
+    assert int(scene.source[kept].min()) >= 3
+    assert len(scene.source[kept].unique()) == int(kept.sum()) > 0.9 * len(plane)
+    position = scene.origin + scene.position[kept]
+    torch.testing.assert_close(position, spoilt[scene.source[kept].long()].double(), rtol=0, atol=1e-6)
 
 
 def test_a_factor_densifies_by_a_factor(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> None:

@@ -22,6 +22,7 @@ def surfels(positions: torch.Tensor, normal: tuple[float, float, float] = (0.0, 
         normal=torch.tensor(normal).expand(len(positions), 3),
         radius=neighbourhood_radius(positions),
         color=torch.full((len(positions), 3), 0.5),
+        source=torch.arange(len(positions), dtype=torch.int32),
     )
 
 

@@ -44,8 +44,9 @@ class FitVerb:
     """Go on with the run in RUN; begin it if there is none."""
     on_nonfinite: Annotated[Literal["stop", "skip"] | None, option("HOW")] = None
     """stop or skip: at a step whose loss or gradient is not finite, end the fit (default), or leave the step out."""
-    points: Annotated[Path | None, option("FILE.ply")] = None
-    """Dense point cloud to start from. Default: fused.ply where COLMAP leaves it, else the sparse points."""
+    points: Annotated[Path | None, option("FILE")] = None
+    """Dense point cloud to start from: .ply .las .laz .e57 .xyz .txt .csv .asc .pts. Default: fused.ply where COLMAP
+    leaves it, else the sparse points."""
     images: Annotated[Path | None, option("DIR")] = None
     """Folder of the photos. Default: images/ in CAPTURE."""
     masks: Annotated[Path | None, option("DIR")] = None

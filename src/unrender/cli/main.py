@@ -28,8 +28,10 @@ import tyro
 from unrender import __version__
 from unrender.cli.bench import BenchVerb
 from unrender.cli.console import error_console, print_result, tolerate_any_text
+from unrender.cli.convert import ConvertVerb
 from unrender.cli.demo import DemoVerb
 from unrender.cli.eval import EvalVerb
+from unrender.cli.export import ExportVerb
 from unrender.cli.fit import FitVerb
 from unrender.cli.render import RenderVerb
 from unrender.cli.signals import Interrupted, signals_interrupt
@@ -39,7 +41,7 @@ from unrender.errors import SettingsError, UnrenderError
 __all__ = ["main"]
 
 _DESCRIPTION = (
-    "From a COLMAP folder of photos to new views: fit a neural point scene, score it on held-out photos, render it. "
+    "From photos with poses to new views: fit a neural point scene, score it on held-out photos, render and export it. "
     "`unrender demo` shows all of it on a synthetic room; `unrender --version` says which release this is."
 )
 
@@ -48,6 +50,8 @@ Verb = (
     | Annotated[FitVerb, tyro.conf.subcommand("fit")]
     | Annotated[EvalVerb, tyro.conf.subcommand("eval")]
     | Annotated[RenderVerb, tyro.conf.subcommand("render")]
+    | Annotated[ExportVerb, tyro.conf.subcommand("export")]
+    | Annotated[ConvertVerb, tyro.conf.subcommand("convert")]
     | Annotated[BenchVerb, tyro.conf.subcommand("bench")]
 )
 
@@ -78,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(*_explained(error))
 
 
-def _parsed(arguments: list[str]) -> DemoVerb | FitVerb | EvalVerb | RenderVerb | BenchVerb:
+def _parsed(arguments: list[str]) -> Verb:
     """What the arguments say. Tyro draws help for the terminal at hand; only results may need escapes."""
     box = io.StringIO()
     try:

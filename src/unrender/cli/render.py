@@ -46,8 +46,8 @@ class RenderVerb:
     """Folder that `unrender fit` wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR|FILM.mp4")]
     """Folder for the pictures (those of an earlier render of its kind are replaced), or a film, which needs ffmpeg."""
-    path: Literal["test", "train", "orbit", "interpolate"] = "test"
-    """Which views: held-out photos, training photos, around the scene, or smoothly through the training photos."""
+    path: Literal["test", "train", "all", "orbit", "interpolate"] = "test"
+    """Which views: held-out, training or all photos, around the scene, or smoothly through the training photos."""
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 60
     """Number of pictures of a flight."""
     fps: Annotated[float | None, option("F")] = None
@@ -138,15 +138,15 @@ class RenderVerb:
             "unrender": __version__,
         }
         folder = self.output.with_name(f"{self.output.name}.frames") if self._is_film else self.output
-        series = self.path if self.path in ("test", "train") else "flight"
+        series = self.path if self.path in ("test", "train", "all") else "flight"
         return FrameFolder(folder, f"{series}.{kind}", facts, [f"{name}.{kind}" for name in names])
 
     def _cameras(self, run: Run, model: Model) -> tuple[list[str], Cameras]:
         """File stems and the cameras to look through, at the wanted size and exposure."""
         from unrender.fit.evaluate import exif_cameras, picture_stems
 
-        if self.path in ("test", "train"):
-            views = run.views(self.path)
+        if self.path in ("test", "train", "all"):
+            views = {name: view for view, name in enumerate(run.names)} if self.path == "all" else run.views(self.path)
             if not views:
                 raise SettingsError(f"the run has no {self.path} view", where=self.run_folder, do="take another --path")
             of_view = model.cameras.select if self.path == "train" else lambda index: exif_cameras(model.cameras, index)

@@ -1,134 +1,75 @@
-"""Point clouds as files hold them: where points are, what colour they were seen in, which way they face."""
+"""Point clouds as files hold them: PLY, text, LAS and LAZ, E57. The kind is told from the file's first bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
+from unrender.datasets.cloud_files.damage import said_in_one_line
+from unrender.datasets.cloud_files.e57 import read_e57, write_e57
+from unrender.datasets.cloud_files.las import read_las, write_las
+from unrender.datasets.cloud_files.ply import read_ply, write_ply
+from unrender.datasets.cloud_files.xyz import XYZ_SUFFIXES, read_xyz, write_xyz
+from unrender.datasets.point_cloud import FARTHEST, PointCloud
+from unrender.errors import CaptureError
 
-from unrender.errors import CaptureError, ShapeError
+__all__ = ["CLOUD_SUFFIXES", "FARTHEST", "PointCloud", "read_cloud", "read_ply", "write_cloud", "write_ply"]
 
-__all__ = ["FARTHEST", "PointCloud", "read_ply", "write_ply"]
+_READERS: dict[str, Callable[[Path], PointCloud]] = {
+    ".ply": read_ply,
+    ".las": read_las,
+    ".laz": read_las,
+    ".e57": read_e57,
+    **dict.fromkeys(XYZ_SUFFIXES, read_xyz),
+}
+_WRITERS: dict[str, Callable[[Path, PointCloud], float]] = {
+    ".ply": write_ply,
+    ".las": write_las,
+    ".laz": write_las,
+    ".e57": write_e57,
+    **dict.fromkeys(XYZ_SUFFIXES, write_xyz),
+}
+_BEGINNINGS = {b"ply\n": ".ply", b"ply\r": ".ply", b"LASF": ".las", b"ASTM-E57": ".e57"}
 
-_POSITION, _COLOR, _NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
-
-
-FARTHEST = 1e15
-"""Largest coordinate of anything, in the unit of the input: float32 still holds the squares of distances."""
-
-
-@dataclass(frozen=True)
-class PointCloud:
-    """N points in the frame and scale of the input.
-
-    ``positions`` [N, 3] float64, world; ``colors`` [N, 3] float32 in 0..1 as recorded (as a rule sRGB) or None;
-    ``normals`` [N, 3] float32, zero where unknown, or None. Raises ShapeError when the lengths disagree.
-    """
-
-    positions: torch.Tensor
-    colors: torch.Tensor | None = None
-    normals: torch.Tensor | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("positions", "colors", "normals"):
-            rows = getattr(self, name)
-            if rows is not None and rows.shape != (len(self), 3):
-                raise ShapeError(f"{name} of a point cloud", expected=[len(self), 3], got=list(rows.shape))
-
-    def __len__(self) -> int:
-        return self.positions.shape[0]
-
-    def select(self, which: torch.Tensor) -> PointCloud:
-        """The points of an index [M] or a mask [N] bool."""
-        colors, normals = (None if rows is None else rows[which] for rows in (self.colors, self.normals))
-        return PointCloud(self.positions[which], colors, normals)
-
-    def finite(self) -> PointCloud:
-        """Without the points whose position is not finite or beyond ``FARTHEST``; normals and colours that are not
-        finite become zero.
-        """
-        kept = self.select((self.positions.abs() <= FARTHEST).all(dim=1))
-        colors, normals = (_zero_unless_finite(rows) for rows in (kept.colors, kept.normals))
-        return PointCloud(kept.positions, colors, normals)
+CLOUD_SUFFIXES = tuple(_READERS)
+"""The endings of files that ``read_cloud`` reads and ``write_cloud`` writes."""
 
 
-def read_ply(path: Path | str) -> PointCloud:
-    """The ``vertex`` element of a PLY file, ASCII or binary.
+def read_cloud(path: Path | str) -> PointCloud:
+    """The points of a PLY, LAS, LAZ, E57 or text file (.xyz .txt .csv .asc .pts), in the file's frame and scale.
 
-    Needs x y z; takes red green blue (whole numbers are divided by their type's largest, floats are 0..1 already)
-    and nx ny nz when all three are there. Raises CaptureError when the file is absent, damaged, or has no vertices.
+    The first bytes say which kind it is, for text the ending. Positions come in float64 with the file's offsets and
+    poses applied; colours in 0..1, or None when the file has none; where it has intensity only, the colours are that
+    as grey (from its first to its 99th hundredth, 0..1). Normals are kept. Points that are nowhere (NaN) stay; see
+    ``PointCloud.finite``. Raises CaptureError when the file is absent, damaged, empty, of no known kind, or holds more
+    points than there is memory for.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CaptureError("no such file", where=path, expected="a PLY point cloud")
-    vertices = _vertices(path)
-    positions = _columns(vertices, _POSITION)
-    if positions is None:
-        raise CaptureError(
-            "vertices without position", where=path, expected="x y z", got=list(vertices.dtype.names or ())
-        )
-    return PointCloud(
-        torch.from_numpy(positions.astype(np.float64)),
-        _optional(_columns(vertices, _COLOR), _unit_range),
-        _optional(_columns(vertices, _NORMAL), lambda rows: rows),
-    )
+    with said_in_one_line(path, "a point cloud"):
+        return _READERS[_kind(path)](path)
 
 
-def write_ply(path: Path | str, cloud: PointCloud, *, text: bool = False) -> None:
-    """Write a cloud as binary (or ``text``) PLY: double positions, float normals, uchar colours (clamped, rounded)."""
-    from plyfile import PlyData, PlyElement
+def write_cloud(path: Path | str, cloud: PointCloud) -> float:
+    """Write a cloud as the kind that the ending of ``path`` names, any of ``CLOUD_SUFFIXES``.
 
-    columns: list[tuple[str, str, np.ndarray]] = [
-        (name, "f8", column) for name, column in zip(_POSITION, cloud.positions.cpu().numpy().T, strict=True)
-    ]
-    if cloud.normals is not None:
-        columns += [(name, "f4", column) for name, column in zip(_NORMAL, cloud.normals.cpu().numpy().T, strict=True)]
-    if cloud.colors is not None:
-        levels = (cloud.colors.cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        columns += [(name, "u1", column) for name, column in zip(_COLOR, levels.T, strict=True)]
-    vertices = np.empty(len(cloud), dtype=[(name, kind) for name, kind, _ in columns])
-    for name, _, column in columns:
-        vertices[name] = column
-    PlyData([PlyElement.describe(vertices, "vertex")], text=text, byte_order="<").write(str(path))
+    Returns the furthest that a coordinate was moved by rounding, in the cloud's unit: 0 but for LAS and LAZ, which
+    keep whole numbers (see ``write_las``). Colours are clamped to 0..1 and rounded to 8 bits, in LAS and LAZ to 16.
+    Raises CaptureError when the ending is of no known kind, or the kind cannot hold the cloud.
+    """
+    path = Path(path)
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise CaptureError("no known kind of point cloud", where=path, expected=" ".join(_WRITERS), got=path.suffix)
+    return writer(path, cloud)
 
 
-def _vertices(path: Path) -> np.ndarray:
-    """The structured vertex array of a file; every way in which plyfile gives up becomes one line."""
-    from plyfile import PlyData, PlyParseError
-
-    try:
-        ply = PlyData.read(str(path), mmap="r")
-        vertices = np.asarray(ply["vertex"].data)
-    except KeyError:
-        raise CaptureError("no element 'vertex' in this PLY", where=path) from None
-    except (PlyParseError, ValueError, TypeError, OSError, EOFError, OverflowError, MemoryError, IndexError) as error:
-        reason = str(error) or type(error).__name__
-        raise CaptureError(f"cannot be read as PLY ({reason})", where=path, do="write it again") from None
-    if len(vertices) == 0:
-        raise CaptureError("no points in this PLY", where=path)
-    return vertices
-
-
-def _columns(vertices: np.ndarray, names: tuple[str, str, str]) -> np.ndarray | None:
-    """Three scalar properties side by side [N, 3], or None unless all are there."""
-    present: tuple[str, ...] = vertices.dtype.names or ()
-    if any(name not in present or vertices.dtype[name].kind not in "iuf" for name in names):
-        return None
-    return np.stack([vertices[name] for name in names], axis=1)
-
-
-def _optional(rows: np.ndarray | None, convert: Callable[[np.ndarray], Any]) -> torch.Tensor | None:
-    return None if rows is None else torch.from_numpy(convert(rows).astype(np.float32))
-
-
-def _unit_range(levels: np.ndarray) -> np.ndarray:
-    """Whole numbers of a type -> 0..1."""
-    return levels if levels.dtype.kind == "f" else levels / np.iinfo(levels.dtype).max
-
-
-def _zero_unless_finite(rows: torch.Tensor | None) -> torch.Tensor | None:
-    return None if rows is None else torch.where(rows.isfinite().all(dim=1, keepdim=True), rows, 0)
+def _kind(path: Path) -> str:
+    """The suffix whose reader a file is for: what it begins with tells more than its name."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for beginning, suffix in _BEGINNINGS.items():
+        if start.startswith(beginning):
+            return suffix
+    if path.suffix.lower() not in _READERS:
+        raise CaptureError("no known kind of point cloud", where=path, expected=" ".join(_READERS), got=path.suffix)
+    return path.suffix.lower()

@@ -10,7 +10,7 @@ import torch
 from unrender.cameras.camera import Cameras
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture, hold_out
-from unrender.datasets.clouds import PointCloud, read_ply
+from unrender.datasets.clouds import PointCloud, read_cloud
 from unrender.datasets.formats import read_reconstruction
 from unrender.datasets.photos import check_photos, find_masks, find_photos, read_exposures
 from unrender.datasets.reconstruction import Reconstruction
@@ -109,13 +109,13 @@ def _points(found: Reconstruction, root: Path, file: Path | str | None) -> tuple
         return _dense_points(path)
     if len(found.points) == 0:
         what = "no points in this reconstruction"
-        raise CaptureError(what, where=root, do="reconstruct again, or give a point cloud (--points FILE.ply)")
+        raise CaptureError(what, where=root, do="reconstruct again, or give a point cloud (--points FILE)")
     return found.points, (f"{len(found.points)} points from the sparse model",)
 
 
 def _dense_points(path: Path) -> tuple[PointCloud, tuple[str, ...]]:
     """A point cloud file without the points that are nowhere: scanners write them where they saw nothing."""
-    everything = read_ply(path)
+    everything = read_cloud(path)
     cloud = everything.finite()
     dropped = len(everything) - len(cloud)
     if len(cloud) == 0:

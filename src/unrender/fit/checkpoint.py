@@ -45,12 +45,13 @@ __all__ = [
     "model_metadata",
     "model_tensors",
     "newest_checkpoint",
+    "points_of",
     "previous_of",
     "read_checkpoint",
     "write_checkpoint",
 ]
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 _ENTRY = "unrender"
 _POINT_FIELDS = ("position", "normal", "radius", "threshold", "descriptors")
 _CAMERA_FIELDS = ("camera_from_world", "camera_index", "pixel_scale", "pixel_offset", "sizes")
@@ -80,8 +81,10 @@ class Checkpoint:
 
 def model_tensors(model: Model) -> dict[str, torch.Tensor]:
     """Every tensor of a point model under its dotted name, on the CPU; fitted ones under their parameter's name."""
-    scene, cameras = _points_of(model), model.cameras
+    scene, cameras = points_of(model), model.cameras
     tensors = {f"scene.points.{name}": getattr(scene, name) for name in _POINT_FIELDS}
+    if scene.source is not None:
+        tensors["scene.points.source"] = scene.source
     tensors |= {"scene.origin": scene.origin, "scene.environment": scene.environment}
     tensors |= {f"cameras.{name}": getattr(cameras, name) for name in _CAMERA_FIELDS}
     tensors |= {f"cameras.lens.{index}": lens.params for index, lens in enumerate(cameras.lenses)}
@@ -101,7 +104,7 @@ def model_metadata(model: Model) -> dict[str, object]:
     return {
         "exposure_mean": model.cameras.sensor.exposure_mean,
         "lenses": lenses,
-        "logarithmic": _points_of(model).logarithmic,
+        "logarithmic": points_of(model).logarithmic,
         "scene": "points",
     }
 
@@ -119,6 +122,7 @@ def model_from_tensors(
             origin=tensors["scene.origin"],
             environment=tensors["scene.environment"].clone(),
             logarithmic=bool(metadata["logarithmic"]),
+            source=tensors.get("scene.points.source"),
             **points,
         )
         cameras = _cameras_from_tensors(tensors, metadata)
@@ -240,7 +244,8 @@ def _digest(tensors: Mapping[str, torch.Tensor], entry: Mapping[str, object]) ->
     return f"{checksum:08x}"
 
 
-def _points_of(model: Model) -> PointScene:
+def points_of(model: Model) -> PointScene:
+    """The scene of a point model. Raises RunError for any other."""
     if not isinstance(model.scene, PointScene):
         raise RunError(f"checkpoints hold point scenes, got {type(model.scene).__name__}")
     return model.scene

@@ -40,7 +40,8 @@ def densify(surfels: Surfels, count: int, reach: float, generator: torch.Generat
     children = surfels.select(parents)
     flat = (children.normal != 0).any(dim=1, keepdim=True)
     position = torch.where(flat, on_disc(children, reach, generator), between(surfels, parents, generator))
-    both = surfels.joined(replace(children, position=position))
+    added = torch.full_like(children.source, -1)
+    both = surfels.joined(replace(children, position=position, source=added))
     return replace(both, radius=neighbourhood_radius(both.position))
 
 

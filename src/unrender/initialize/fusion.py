@@ -36,7 +36,8 @@ def fuse(maps: Sequence[DepthMap], cameras: Cameras, origin: torch.Tensor) -> Su
     radius = torch.cat([part[1] for part in parts]) if parts else torch.zeros(0)
     kept = _one_per_cube(position, radius)
     grey = torch.full((len(kept), 3), 0.5)
-    return Surfels(origin, position[kept], torch.zeros(len(kept), 3), radius[kept], grey)
+    added = torch.full((len(kept),), -1, dtype=torch.int32)
+    return Surfels(origin, position[kept], torch.zeros(len(kept), 3), radius[kept], grey, added)
 
 
 def _confirmed(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from unrender.datasets.capture import Capture
-from unrender.datasets.clouds import PointCloud
+from unrender.datasets.clouds import FARTHEST, PointCloud
 from unrender.errors import CaptureError, SettingsError
 from unrender.geometry.neighbours import morton_order
 from unrender.initialize.cleaning import distinct_points, sociable_points
@@ -109,7 +109,8 @@ def clean_surfels(capture: Capture, settings: PointSettings) -> tuple[Surfels, t
         f"{len(capture.points) - len(distinct)} duplicate and {len(distinct) - len(kept)} lonely points "
         f"of {len(capture.points)} left out",
     )
-    return surfels_of(cloud.select(kept)), notes
+    usable = torch.nonzero((capture.points.positions.abs() <= FARTHEST).all(dim=1))[:, 0]  # those that finite() kept
+    return surfels_of(cloud.select(kept), usable[kept]), notes
 
 
 def refuse_too_few(capture: Capture, settings: PointSettings) -> None:
@@ -132,8 +133,11 @@ def _distinct(capture: Capture, cloud: PointCloud, settings: PointSettings) -> t
     return distinct
 
 
-def surfels_of(cloud: PointCloud) -> Surfels:
-    """The points of a cloud relative to an origin in the middle of the scene; grey where the cloud has no colours."""
+def surfels_of(cloud: PointCloud, source: torch.Tensor) -> Surfels:
+    """The points of a cloud relative to an origin in the middle of the scene; grey where the cloud has no colours.
+
+    ``source`` [N]: which points of the capture's cloud they are.
+    """
     origin = cloud.positions.median(dim=0).values
     position = cloud.positions - origin
     return Surfels(
@@ -142,6 +146,7 @@ def surfels_of(cloud: PointCloud) -> Surfels:
         normal=torch.zeros(len(cloud), 3) if cloud.normals is None else given_normals(cloud.normals),
         radius=neighbourhood_radius(position),
         color=torch.full((len(cloud), 3), 0.5) if cloud.colors is None else cloud.colors.float(),
+        source=source.int(),
     )
 
 
@@ -198,6 +203,7 @@ def painted(
         .permute(2, 0, 1)
         .contiguous(),
         logarithmic=logarithmic,
+        source=surfels.source,
     )
     kind = "logarithms" if logarithmic else "linear"
     return scene, (

@@ -15,7 +15,7 @@ class Surfels:
 
     ``origin`` [3] float64, world; ``position`` [N, 3] float32, world minus origin; ``normal`` [N, 3] float32, unit,
     towards the cameras, or zero where unknown; ``radius`` [N] float32, scene units; ``color`` [N, 3] float32 in
-    0..1 as recorded.
+    0..1 as recorded; ``source`` [N] int32, index of the point of the capture's cloud that it is, -1 for added ones.
     """
 
     origin: torch.Tensor
@@ -23,6 +23,7 @@ class Surfels:
     normal: torch.Tensor
     radius: torch.Tensor
     color: torch.Tensor
+    source: torch.Tensor
 
     def __len__(self) -> int:
         return self.position.shape[0]

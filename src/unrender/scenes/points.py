@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from unrender.parameters import Parameter
@@ -22,7 +22,8 @@ class PointScene:
     ``radius`` [N] float32, scene units: half-extent of the point's own neighbourhood;
     ``threshold`` [N] float32 in [0, 1): the fixed random beta of stochastic discarding (Eq. 12);
     ``descriptors`` [N, D]: the neural texture, natural logarithms of it when ``logarithmic``;
-    ``environment`` [D, He, We]: equirectangular, seen where no point is, logarithmic with the descriptors.
+    ``environment`` [D, He, We]: equirectangular, seen where no point is, logarithmic with the descriptors;
+    ``source`` [N]: which point of the capture's cloud it began as, -1 for one that was added; None: unknown.
     """
 
     origin: Float64[Tensor, " 3"]
@@ -33,6 +34,7 @@ class PointScene:
     descriptors: Float[Tensor, "N D"]
     environment: Float[Tensor, "D He We"]
     logarithmic: bool = False
+    source: Int[Tensor, " N"] | None = None
 
     def __len__(self) -> int:
         return self.position.shape[0]
