@@ -53,10 +53,10 @@ class File:
     transform: tuple[float, ...] = tuple(np.eye(4).ravel())
 
     def platform(self) -> bytes:
-        """Mounted turned, 0.5 to the right of the platform; at (1, 2, 3) and, tilted, at (4, 5, 6)."""
+        """Mounted turned, off the middle of the platform; at (1, 2, 3) and, tilted, at (4, 5, 6)."""
         band = text("RGB") if self.version > 3 else b""
         size = struct.pack("<II", *self.size) if self.version > 0 else b""
-        camera = text("camera") + band + size + doubles(*self.k, *TURN, 0.5, 0, 0)
+        camera = text("camera") + band + size + doubles(*self.k, *TURN, 0.5, 0.25, -0.125)
         poses = [doubles(*np.eye(3).ravel(), 1, 2, 3), doubles(*TILT, 4, 5, 6)]
         return text("platform") + listed(camera) + listed(*poses)
 
@@ -90,7 +90,7 @@ def pixel_in_openmvs(pose: int, place: np.ndarray) -> np.ndarray:
     """Platform, then camera, each R (X - C), then K; pixels have the first one's centre at 0, ours at 0.5."""
     platform, center = ((np.eye(3), [1, 2, 3]), (np.array(TILT).reshape(3, 3), [4, 5, 6]))[pose]
     on_platform = platform @ (place - np.array(center))
-    x, y, z = np.array(TURN).reshape(3, 3) @ (on_platform - np.array([0.5, 0, 0]))
+    x, y, z = np.array(TURN).reshape(3, 3) @ (on_platform - np.array([0.5, 0.25, -0.125]))
     return np.array([K[0] * x / z + K[2] + 0.5, K[4] * y / z + K[5] + 0.5])
 
 
