@@ -78,6 +78,8 @@ def read_adop(path: Path, *, images: Path | None = None, observations: bool = Fa
 def write_adop(folder: Path, reconstruction: Reconstruction) -> None:
     """Write a scene folder: cameras, lists, points and masks (copied); the photos belong into ``images`` beside them.
 
+    The folders of photos and masks are written as seen from the scene; ADOP opens them from where it is started.
+
     A photo of unknown exposure gets the mean of the others, for ADOP has no word for it. Points without normals get
     zero ones, which ADOP never turns away. Raises CaptureError when a name has a line break or a mask is not there.
     """
@@ -99,7 +101,7 @@ def write_adop(folder: Path, reconstruction: Reconstruction) -> None:
     if len(reconstruction.points):
         write_ply(folder / "point_cloud.ply", _with_normals(reconstruction.points))
     mean = 0.0 if exposures is None else float(exposures.mean())
-    _write_lines(folder / "dataset.ini", _settings(folder, reconstruction, files, mean))
+    _write_lines(folder / "dataset.ini", _settings(reconstruction, files, mean))
 
 
 def adop_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
@@ -265,20 +267,19 @@ def _with_normals(cloud: PointCloud) -> PointCloud:
     return cloud if cloud.normals is not None else replace(cloud, normals=torch.zeros(len(cloud), 3))
 
 
-def _settings(folder: Path, reconstruction: Reconstruction, files: list[str], mean_ev: float) -> list[str]:
-    """The lines of dataset.ini. ADOP opens ``image_dir`` from where it is started, as we take ``folder``."""
+def _settings(reconstruction: Reconstruction, files: list[str], mean_ev: float) -> list[str]:
+    """The lines of dataset.ini."""
     poses = inverse(reconstruction.camera_from_world)
     upward = -poses[:, :3, 1].mean(dim=0)
     upward = upward / upward.norm() if float(upward.norm()) > 1e-3 else torch.tensor([0.0, -1.0, 0.0])
     places = torch.cat([reconstruction.points.positions.double(), poses[:, :3, 3]])
     far = max(1000.0, 2 * math.ceil(float((places.amax(dim=0) - places.amin(dim=0)).norm())))
     box = reconstruction.points.positions if len(reconstruction.points) else torch.zeros(1, 3)
-    at = f"{folder.as_posix()}/" if folder.as_posix().isprintable() else ""
     return [
         f"[{_SECTION}]",
         "file_model =",
-        f"image_dir = {at}images/",
-        f"mask_dir = {at}masks/" if count_masks(reconstruction) else "mask_dir = not set",
+        "image_dir = images/",
+        "mask_dir = masks/" if count_masks(reconstruction) else "mask_dir = not set",
         f"camera_files = {' '.join(files)}",
         "file_point_cloud = point_cloud.ply",
         "file_point_cloud_compressed = point_cloud.bin",

@@ -96,7 +96,7 @@ def write_opensfm(folder: Path, reconstruction: Reconstruction) -> None:
         )
     }
     model = [{"cameras": cameras, "shots": shots, "points": _points_out(reconstruction)}]
-    (folder / _NAME).write_text(json.dumps(model, ensure_ascii=False, allow_nan=False, indent=1), encoding="utf-8")
+    (folder / _NAME).write_text(json.dumps(model, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     if reconstruction.observations is not None:
         write_tracks(folder / "tracks.csv", reconstruction)
     if count_masks(reconstruction):
