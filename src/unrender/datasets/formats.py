@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from unrender.cameras.lens import Lens
+from unrender.cameras.lens.nearest import nearest_lens
 from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, is_ocam, read_adop, write_adop
 from unrender.datasets.blender import is_blender, read_blender
 from unrender.datasets.bundler import BUNDLER_LENSES, bundler_losses, is_bundler, is_radial, read_bundler, write_bundler
@@ -46,6 +47,10 @@ from unrender.datasets.write_transforms import write_transforms
 from unrender.errors import CaptureError, SettingsError
 
 __all__ = ["FORMATS", "Format", "find_format", "read_reconstruction", "write_reconstruction"]
+
+
+_SAME = 1e-6
+"""Pixels by which two lenses may differ and be the same."""
 
 
 class Reader(Protocol):
@@ -214,19 +219,31 @@ def write_reconstruction(
     if kind.write is None:
         writable = [name for name, row in FORMATS.items() if row.write is not None]
         raise SettingsError(f"{kind.title} can only be read", expected=" or ".join(writable))
-    lost = (*_lost_lenses(reconstruction, kind), *kind.losses(reconstruction))
+    held, lost_lenses = with_lenses(reconstruction, kind)
+    lost = (*lost_lenses, *kind.losses(held))
     if lost and not lossy:
         raise CaptureError(
             f"{kind.title} cannot hold {'; '.join(lost)}", where=folder, do="choose another format, or --lossy"
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
-    kind.write(Path(folder), reconstruction)
+    kind.write(Path(folder), held)
     return lost
 
 
-def _lost_lenses(reconstruction: Reconstruction, kind: Format) -> tuple[str, ...]:
-    lost = [lens for lens in reconstruction.lenses if lens.model not in kind.lenses and not kind.also_holds(lens)]
-    return tuple(f"the lens {lens.model}" for lens in lost)
+def with_lenses(reconstruction: Reconstruction, kind: Format) -> tuple[Reconstruction, tuple[str, ...]]:
+    """The same through lenses that the format holds, and what that changes: a text for each that is not quite the same.
+
+    A lens that it does not hold becomes the nearest of its own.
+    """
+    lenses, lost = list(reconstruction.lenses), []
+    for camera, lens in enumerate(lenses):
+        if lens.model in kind.lenses or kind.also_holds(lens):
+            continue
+        lenses[camera], residual = min((nearest_lens(lens, model) for model in kind.lenses), key=lambda pair: pair[1])
+        if residual > _SAME:
+            nearest = f"{lenses[camera].model}, the nearest, is up to {residual:.2g} pixels off"
+            lost.append(f"{lens.model} of camera {int(reconstruction.numbers.cameras[camera])} ({nearest})")
+    return replace(reconstruction, lenses=tuple(lenses)), tuple(lost)
 
 
 def _row(name: str) -> Format:
