@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -91,3 +94,25 @@ def test_morton_order_keeps_neighbours_together() -> None:
 
 def test_morton_codes_of_coinciding_points() -> None:
     assert morton_codes(torch.full((4, 3), 7.0)).tolist() == [0, 0, 0, 0]
+
+
+def test_a_signal_waits_until_the_search_is_over():
+    """SciPy alone would go on in memory that is given back, and the process would die of it (status -11)."""
+    program = """
+import signal, threading, numpy as np, os
+from unrender.geometry.neighbours import nearest_of
+def stop(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, stop)
+for trial in range(3):
+    points = np.random.default_rng(trial).random((60_000, 3))
+    threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    try:
+        while True:
+            nearest_of(points, points, 30)
+    except KeyboardInterrupt:
+        pass
+    del points
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

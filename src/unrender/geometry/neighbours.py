@@ -6,13 +6,23 @@ thresholds that are multiples of ``spacing`` decide the same whatever the unit. 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from scipy.spatial import KDTree
 
 from unrender.errors import ShapeError
 
-__all__ = ["close_pairs", "morton_codes", "morton_order", "nearest_neighbours", "principal_axes", "spacing"]
+__all__ = [
+    "close_pairs",
+    "morton_codes",
+    "morton_order",
+    "nearest_neighbours",
+    "nearest_of",
+    "principal_axes",
+    "spacing",
+]
 
 MORTON_BITS = 21
 CHUNK = 1 << 14
@@ -29,8 +39,18 @@ def nearest_neighbours(points: torch.Tensor, count: int) -> tuple[torch.Tensor, 
         raise ShapeError("neighbours need other points", expected="at least 2 points", got=number)
     coordinates = points.double().numpy()
     wanted = min(count, number - 1) + 1
-    distances, indices = KDTree(coordinates).query(coordinates, k=wanted, workers=-1)
+    distances, indices = nearest_of(coordinates, coordinates, wanted)
     return without_self(torch.from_numpy(distances), torch.from_numpy(indices.astype(np.int64)))
+
+
+def nearest_of(points: np.ndarray, places: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices of the ``count`` ``points`` [N, 3] nearest to each of ``places`` [M, 3], SciPy's way.
+
+    SciPy's query leaves its threads behind when a signal interrupts the thread that waits for them, and they go on in
+    memory that is then given back: the process dies. So it waits in a thread that no signal reaches.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(KDTree(points).query, places, k=count, workers=-1).result()
 
 
 def without_self(distances: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

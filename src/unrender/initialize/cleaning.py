@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 
-from unrender.geometry.neighbours import close_pairs, nearest_neighbours, spacing
+from unrender.geometry.neighbours import close_pairs, nearest_neighbours, nearest_of, spacing
 
 __all__ = ["distinct_points", "sociable_points"]
 
@@ -38,6 +37,6 @@ def sociable_points(positions: torch.Tensor, camera_centers: torch.Tensor, lonel
     angles.
     """
     gap = nearest_neighbours(positions, 4)[0][:, -1]
-    distance, _ = KDTree(camera_centers.double().numpy()).query(positions.double().numpy(), workers=-1)
+    distance, _ = nearest_of(camera_centers.double().numpy(), positions.double().numpy(), 1)
     angle = gap / torch.from_numpy(np.maximum(distance, np.finfo(np.float64).tiny))
     return angle <= loneliness * angle.median()
