@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from unrender.cameras.lens import Lens
 from unrender.datasets.clouds import PointCloud
 from unrender.datasets.formats import read_reconstruction
 from unrender.datasets.reconstruction import Reconstruction
@@ -33,7 +35,8 @@ class Exported:
 def export_run(run: Run, model: Model) -> Exported:
     """The reconstruction that ``run`` began with, with poses, lenses, points and exposures as ``model`` has them.
 
-    What was not refined is what it was to the last bit. Raises RunError when the capture now holds other photos.
+    What was not refined is what it was to the last bit; exposures are given where the input itself has them (elsewhere
+    they are in the photos' EXIF). Raises RunError when the capture now holds other photos.
     """
     source = run.source
     given = read_reconstruction(source.folder, source.format, images=source.images, observations=True)
@@ -50,12 +53,20 @@ def export_run(run: Run, model: Model) -> Exported:
         given,
         camera_from_world=cameras.camera_from_world.detach(),
         camera_index=cameras.camera_index,
-        lenses=cameras.lenses,
-        exif_ev=cameras.sensor.exposure.detach().double(),
+        lenses=_unchanged_lenses(given.lenses, run.capture.cameras.lenses, cameras.lenses),
+        exif_ev=None if given.exif_ev is None else cameras.sensor.exposure.detach().double(),
     )
     if source.points is not None or given.dense is not None or scene.source is None:
         return Exported(refined, torch.arange(len(scene)))  # the scene began from another cloud
     return Exported(replace(refined, points=_moved(given.points, scene)), torch.nonzero(scene.source < 0)[:, 0])
+
+
+def _unchanged_lenses(given: Sequence[Lens], began: Sequence[Lens], now: Sequence[Lens]) -> tuple[Lens, ...]:
+    """The lenses as they are now; the input's own where nothing moved them, whatever they were rendered as."""
+    return tuple(
+        own if bool(torch.equal(start.params, lens.params)) else lens
+        for own, start, lens in zip(given, began, now, strict=True)
+    )
 
 
 def _moved(cloud: PointCloud, scene: PointScene) -> PointCloud:

@@ -50,7 +50,8 @@ def nearest_of(points: np.ndarray, places: np.ndarray, count: int) -> tuple[np.n
     memory that is then given back: the process dies. So it waits in a thread that no signal reaches.
     """
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(KDTree(points).query, places, k=count, workers=-1).result()
+        distances, indices = pool.submit(KDTree(points).query, places, k=count, workers=-1).result()
+    return np.asarray(distances), np.asarray(indices)
 
 
 def without_self(distances: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
