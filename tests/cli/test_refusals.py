@@ -257,7 +257,7 @@ def no_images(place: Place) -> Arguments:
 
 def with_lens(place: Place, model: str) -> Arguments:
     path = place.capture / "sparse" / "0" / "cameras.txt"
-    path.write_text(path.read_text().replace("PINHOLE 64 48 50 50 32 24", f"{model} 64 48 50 50 32 24 0.5"))
+    path.write_text(path.read_text().replace("PINHOLE 64 48 50 50 32 24", f"{model} 64 48 50 50 32 24 1.5"))
     return place.fit()
 
 
@@ -403,7 +403,7 @@ VERBS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "empty folder": (empty_folder, "empty"),
     "no points": (no_points, "points"),
     "no images": (no_images, "images"),
-    "a lens that is not rendered": (lambda p: with_lens(p, "FOV"), "no lens FOV, expected one of SIMPLE_PINHOLE"),
+    "a lens that is not rendered": (lambda p: with_lens(p, "FOV"), "a lens FOV cannot be rendered yet"),
     "unknown camera model": (lambda p: with_lens(p, "TROUT"), "unknown camera model TROUT"),
     "photos wider than they are": (lambda p: p.fit("--width", 65), "width"),
     "point cloud absent": (lambda p: p.fit("--points", p.folder / "none.ply"), "none.ply"),

@@ -211,7 +211,7 @@ def test_what_it_cannot_hold(tmp_path):
     with pytest.raises(CaptureError, match="one kind of lens in a file, got OPENCV and OPENCV_FISHEYE"):
         write_reconstruction(tmp_path, expected, "transforms")
     rational = make_lens("FULL_OPENCV", 321, 240, [300, 300, 160, 120, 0, 0, 0, 0, 0, 0.1, 0, 0])
-    with pytest.raises(CaptureError, match="cannot hold the lens FULL_OPENCV"):
+    with pytest.raises(CaptureError, match="cannot hold FULL_OPENCV of camera 1"):
         write_reconstruction(tmp_path, posed([rational], 1), "transforms")
 
 

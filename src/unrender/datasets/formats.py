@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from unrender.cameras.lens import Lens
+from unrender.cameras.lens import LENSES, Lens
 from unrender.cameras.lens.nearest import nearest_lens
 from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, is_ocam, read_adop, write_adop
 from unrender.datasets.blender import is_blender, read_blender
@@ -239,7 +239,9 @@ def with_lenses(reconstruction: Reconstruction, kind: Format) -> tuple[Reconstru
     for camera, lens in enumerate(lenses):
         if lens.model in kind.lenses or kind.also_holds(lens):
             continue
-        lenses[camera], residual = min((nearest_lens(lens, model) for model in kind.lenses), key=lambda pair: pair[1])
+        alike = [model for model in kind.lenses if LENSES[model].depth_is_distance == lens.depth_is_distance]
+        candidates = [nearest_lens(lens, model) for model in alike or kind.lenses]
+        lenses[camera], residual = min(candidates, key=lambda pair: pair[1])
         if residual > _SAME:
             nearest = f"{lenses[camera].model}, the nearest, is up to {residual:.2g} pixels off"
             lost.append(f"{lens.model} of camera {int(reconstruction.numbers.cameras[camera])} ({nearest})")
