@@ -43,6 +43,7 @@ class ConvertVerb:
 
     def run(self) -> int:
         """Do it; the exit status."""
+        self.session.apply()
         from unrender.datasets.formats import find_format, read_reconstruction
         from unrender.datasets.write_capture import write_capture
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportVerb"]
 
-ADDED = "added_points.ply"
-"""Where the points go that the input does not have."""
 POINTS = "points.ply"
 
 
@@ -76,18 +74,17 @@ class ExportVerb:
 
     def _write_capture(self, run: Run, model: Model, view: ProgressView) -> dict[str, Any]:
         """Cameras and the input's points as the format has them, the others beside them."""
-        from unrender.datasets.clouds import write_ply
-        from unrender.datasets.write_capture import write_capture
+        from unrender.datasets.write_capture import ADDED, write_capture
         from unrender.fit.exported import export_run, scene_cloud
 
         exported = export_run(run, model)
         found, added = exported.reconstruction, exported.added
-        lost = write_capture(self.output, found, self.to, photos=self.photos, lossy=self.lossy)
+        cloud = scene_cloud(run, model, added) if len(added) else None
+        lost = write_capture(self.output, found, self.to, photos=self.photos, lossy=self.lossy, added=cloud)
         line = written_line(self.output, self.to, found)
         for note in lost:
             view.say(note)
         if len(added):
-            write_ply(self.output / ADDED, scene_cloud(run, model, added))
             line += f"; {len(added)} points that the fit added in {ADDED}"
         counts = {"views": len(found), "cameras": len(found.lenses), "points": len(found.points), "added": len(added)}
         return counts | {"lost": lost, "line": line}

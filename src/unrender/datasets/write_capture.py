@@ -12,13 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from unrender.datasets.clouds import PointCloud, write_ply
 from unrender.datasets.formats import write_reconstruction
 from unrender.datasets.photos import find_photos
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError
 
-__all__ = ["Placing", "new_folder", "write_capture"]
+__all__ = ["ADDED", "Placing", "new_folder", "write_capture"]
 
+ADDED = "added_points.ply"
+"""Where the points go that the input does not have."""
 Placing: TypeAlias = Literal["link", "copy", "none"]
 """How photos and masks get into a written folder: as links to where they are, as copies, or not at all."""
 
@@ -30,8 +33,10 @@ def write_capture(
     *,
     photos: Placing = "link",
     lossy: bool = False,
+    added: PointCloud | None = None,
 ) -> tuple[str, ...]:
-    """Write into the new ``folder``: the reconstruction as ``format``, photos in ``images``, masks in ``masks``.
+    """Write into the new ``folder``: the reconstruction as ``format``, photos in ``images``, masks in ``masks``;
+    points that are ``added`` to those of the input in a PLY of their own.
 
     Returns lines that a user should read. Raises CaptureError or SettingsError as ``write_reconstruction``, and
     CaptureError when the folder holds anything or a photo is missing; then nothing is left of it.
@@ -39,6 +44,8 @@ def write_capture(
     with new_folder(Path(folder)) as part:
         placed = reconstruction if photos == "none" else _place(reconstruction, part, photos)
         lost = write_reconstruction(part, placed, format, lossy=lossy)
+        if added is not None:
+            write_ply(part / ADDED, added)
     return tuple(f"left out: {what}" for what in lost)
 
 
