@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from unrender.errors import CaptureError
+from unrender.images import heif
 from unrender.images.colour import srgb_from_linear
 from unrender.images.exif import exif_bytes, read_ev100
 from unrender.images.io import check_picture, inspect_picture, read_mask, read_photo, write_exr
@@ -123,6 +124,16 @@ def test_heic(name: str, deep: bool, off: float):
     assert (values - torch.stack([ramp, ramp.flip(0), torch.full_like(ramp, 0.5)], dim=2)).abs().max() < off
     assert (len(photo.unique()) > 256) == deep
     assert read_ev100(path) == (None if deep else pytest.approx(4))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("name", ["ramp_8", "ramp_10"])
+def test_heic_pixels_outlive_the_library_s_picture(name: str, mode: str):
+    pytest.importorskip("pi_heif")
+    pixels = heif.decode(SAMPLES / f"{name}.heic", mode)
+    while isinstance(pixels.base, np.ndarray):
+        pixels = pixels.base
+    assert pixels.flags.owndata  # else they are gone with the picture, sometimes at once
 
 
 @pytest.mark.parametrize(("module", "extra"), [("tifffile", "deep"), ("heif", "heic")])

@@ -35,7 +35,7 @@ def decode(path: Path, mode: str = "RGB") -> np.ndarray:
     ``inspect``.
     """
     picture = _opened(path)
-    pixels = np.asarray(picture)
+    pixels = np.array(picture)  # a copy: the library frees its own with ``picture``, whoever still looks at it
     pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     opacity = pixels[..., 3] if pixels.shape[2] == 4 and picture.has_alpha else None
     pixels = with_opacity(pixels[..., :3], opacity, mode)
