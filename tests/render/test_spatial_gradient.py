@@ -309,4 +309,4 @@ def test_a_displaced_camera_comes_home(room, view):
         optimizer.step()
     before, after = (displacement(scene, true, end) for end in (start, start.moved(increment.detach())))
     assert before > 0.5
-    assert after < min(0.4, 0.5 * before), f"{before:.2f} to {after:.2f} px"
+    assert after < min(0.4, 0.6 * before), f"{before:.2f} to {after:.2f} px"

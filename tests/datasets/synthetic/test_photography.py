@@ -97,7 +97,7 @@ def test_rays_follow_opencvs_distortion(lit_room: LitRoom, photographed: tuple[C
 
 
 def test_a_response_outside_our_family_is_inverted(photographed: tuple[Cameras, list[torch.Tensor]]):
-    """25 knots fitted to a foreign camera's photos give radiance back: 2 % off in the median, 6 % for nine in ten."""
+    """25 knots fitted to a foreign camera's photos give radiance back: 1 % off in the median, 3 % for nine in ten."""
     cameras, radiances = photographed
     photos, truths = [], torch.stack(radiances)
     for view, radiance in enumerate(radiances):
@@ -108,7 +108,8 @@ def test_a_response_outside_our_family_is_inverted(photographed: tuple[Cameras, 
     )
     logits = fitted.sensor.response_logits.requires_grad_()
     optimizer = torch.optim.Adam([logits], lr=0.15)
-    for _ in range(150):
+    for step in range(150):
+        optimizer.param_groups[0]["lr"] = 0.15 * 0.1 ** (step / 150)  # else where it ends differs by machine
         optimizer.zero_grad()
         loss = (fitted.record(truths) - images).abs().mean()
         loss.backward()
@@ -118,8 +119,8 @@ def test_a_response_outside_our_family_is_inverted(photographed: tuple[Cameras, 
     usable = (images > 0.08) & (images < 0.95)
     error = ((back - truths).abs() / truths)[usable]
     assert usable.float().mean() > 0.5
-    assert error.median() < 0.02
-    assert error.quantile(0.9) < 0.06
+    assert error.median() < 0.01
+    assert error.quantile(0.9) < 0.03
 
 
 def test_exposures_spread_as_wished_and_follow_the_light(photographed: tuple[Cameras, list[torch.Tensor]]):
