@@ -10,6 +10,7 @@ import numpy as np
 import pycolmap
 import pytest
 import torch
+from PIL import Image
 
 from unrender.datasets.clouds import read_ply
 from unrender.datasets.colmap import write_colmap
@@ -104,7 +105,7 @@ def test_refined_cameras_come_out(unrender, tracked, run_of_tracked, tmp_path):
     position = scene.position.clone()
     position[kept[:5]] += 0.25
     moved = replace(model, cameras=model.cameras.moved(shift), scene=replace(scene, position=position))
-    write_capture(tmp_path / "out", export_run(run, moved).reconstruction, "colmap", photos="none")
+    write_capture(tmp_path / "out", export_run(run, moved, "colmap").reconstruction, "colmap", photos="none")
     given, back = read_reconstruction(tracked), read_reconstruction(tmp_path / "out")
     torch.testing.assert_close(back.camera_from_world, moved.cameras.camera_from_world, rtol=0, atol=1e-12)
     difference = back.points.positions - given.points.positions
@@ -112,6 +113,43 @@ def test_refined_cameras_come_out(unrender, tracked, run_of_tracked, tmp_path):
     torch.testing.assert_close(difference[where], torch.full((5, 3), 0.25, dtype=torch.float64), rtol=0, atol=1e-6)
     difference[where] = 0
     assert not bool(difference.any())
+
+
+def test_exposures_and_masks_of_a_run_go_where_there_is_room(unrender, tracked, small, tmp_path):
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (64, 48), 255).save(tmp_path / "masks" / "photo_2.jpg.png")
+    words = ("--masks", tmp_path / "masks", "--config", small, "--steps", 2, "--threads", 1, "--quiet")
+    assert unrender("fit", tracked, "-o", tmp_path / "run", *words).status == 0
+    said = unrender("export", tmp_path / "run", "-o", tmp_path / "out", "--to", "adop")
+    assert said.status == 0, said.err
+    found = read_reconstruction(tmp_path / "out")
+    fitted = Run.open(tmp_path / "run").load_model().cameras.sensor.exposure.double()
+    torch.testing.assert_close(found.exif_ev, fitted, rtol=0, atol=1e-6)
+    assert [mask is not None for mask in found.masks or ()] == [view == 2 for view in range(9)]
+    said = unrender("export", tmp_path / "run", "-o", tmp_path / "other", "--to", "bundler", "--lossy")
+    assert "left out: 1 masks" in said.err
+    assert "exposures" not in said.err
+
+
+def test_masks_and_what_transparency_means_are_converted(unrender, tracked, tmp_path):
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (64, 48), 255).save(tmp_path / "masks" / "photo_2.jpg.png")
+    words = ("convert", tracked, "--masks", tmp_path / "masks")
+    assert unrender(*words, "-o", tmp_path / "out", "--to", "transforms").status == 0
+    masks = read_reconstruction(tmp_path / "out").masks
+    assert masks is not None
+    assert masks[2] == tmp_path / "out" / "masks" / "photo_2.jpg.png"
+    said = unrender(*words, "-o", tmp_path / "no", "--to", "metashape")
+    assert (said.status, said.out) == (2, "")
+    assert "cannot hold 1 masks" in said.err
+
+
+@pytest.mark.parametrize("words", [("--to", "ply", "--photos", "copy"), ("--to", "exr", "--lossy")])
+def test_words_that_mean_nothing_are_refused(unrender, run_of_tracked, tmp_path, words):
+    said = unrender("export", run_of_tracked, "-o", tmp_path / "out", *words)
+    assert said.status == 2
+    assert f"{' '.join(words[2:])} means nothing with --to {words[1]}; leave it out" in said.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_ply_has_the_whole_scene_in_the_inputs_frame(unrender, tracked, run_of_tracked, tmp_path):

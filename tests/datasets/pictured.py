@@ -20,11 +20,15 @@ NAMES = ("a.jpg", "b b.jpg", "left/é 1.jpg", "left/z.png", "q.jpg")
 
 def lens_like(model: str, numbers: int = 0) -> Lens:
     """A lens of 640 x 480 of a model, with coefficients that differ with ``numbers``."""
-    draw = random.Random(numbers)
+    return make_lens(model, 640, 320 if model == "EQUIRECTANGULAR" else 480, _numbers(numbers)[model])
+
+
+def _numbers(seed: int) -> dict[str, list[float]]:
+    draw = random.Random(seed)
     focal, centre = [500 + draw.random(), 520 + draw.random()], [318 + draw.random(), 243 + draw.random()]
     small = [draw.uniform(-0.02, 0.02) for _ in range(12)]
     tangential = [draw.uniform(-1e-3, 1e-3) for _ in range(6)]
-    params = {
+    return {
         "SIMPLE_PINHOLE": [focal[0], *centre],
         "PINHOLE": [*focal, *centre],
         "SIMPLE_RADIAL": [focal[0], *centre, small[0]],
@@ -41,7 +45,10 @@ def lens_like(model: str, numbers: int = 0) -> Lens:
         "EQUIRECTANGULAR": [640.0, 320.0],
         "OCAM": [1 + small[0], tangential[0], tangential[1], 240.5, 321.25, 363.95, 205.0, -8.0, 12.0, 4.0],
     }
-    return make_lens(model, 640, 320 if model == "EQUIRECTANGULAR" else 480, params[model])
+
+
+MODELS = tuple(_numbers(0))
+"""The models that there are examples of."""
 
 
 def reconstruction_with(*models: str, seed: int = 0, far: float = 0.0) -> Reconstruction:

@@ -53,21 +53,18 @@ def test_stored_pixels_win_where_they_fit_and_else_the_turned_ones(tmp_path: Pat
     turned, notes = check_photos(photo, [lens])
     assert turned == (orientation if orientation >= 5 else 1,)
     assert notes == (("1 photos are turned upright as their EXIF says: a.png",) if orientation >= 5 else ())
-    assert check_photos(photo, [lens], upright=True)[0] == (orientation,)
 
 
 @pytest.mark.parametrize("orientation", [6, 8])
 def test_stored_pixels_that_alone_fit_are_kept(tmp_path: Path, lens: Lens, orientation: int):
     turned_png(tmp_path / "a.png", orientation, noise(HEIGHT, WIDTH, 3))
-    for is_upright in (False, True):
-        assert check_photos({"a.png": tmp_path / "a.png"}, [lens], upright=is_upright)[0] == (1,)
+    assert check_photos({"a.png": tmp_path / "a.png"}, [lens])[0] == (1,)
 
 
-def test_a_square_photo_is_as_stored_unless_cameras_are_upright(tmp_path: Path):
+def test_a_square_photo_is_as_stored(tmp_path: Path):
     square = make_lens("PINHOLE", 20, 20, [40, 40, 10, 10])
     turned_png(tmp_path / "a.png", 6, noise(20, 20, 3))
     assert check_photos({"a.png": tmp_path / "a.png"}, [square])[0] == (1,)
-    assert check_photos({"a.png": tmp_path / "a.png"}, [square], upright=True)[0] == (6,)
 
 
 def test_a_turned_photo_is_read_upright_and_so_is_its_mask(small: Path, tmp_path: Path):
@@ -90,14 +87,6 @@ def test_a_turned_photo_is_read_upright_and_so_is_its_mask(small: Path, tmp_path
 def with_format(monkeypatch: pytest.MonkeyPatch, **says: object) -> None:
     """Let the reconstruction say more than COLMAP's does."""
     monkeypatch.setattr(module, "read_reconstruction", lambda *a, **k: replace(read_reconstruction(*a, **k), **says))
-
-
-def test_a_format_with_upright_cameras_turns_by_180_degrees_too(small: Path, monkeypatch: pytest.MonkeyPatch):
-    pixels = turned_png(small / "images" / "a.jpg", 3)
-    as_stored = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-    torch.testing.assert_close(read_capture(small).image(0), as_stored)
-    with_format(monkeypatch, upright=True)
-    torch.testing.assert_close(read_capture(small).image(0), as_stored.flip(1, 2))
 
 
 def test_masks_that_the_format_names_are_checked_and_used(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

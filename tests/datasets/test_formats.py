@@ -18,11 +18,13 @@ def row(name: str, kind: Format) -> str:
     page = f"formats/{name}.md"
     named = f"[`{name}`]({page})" if (DOCS / page).is_file() else f"`{name}`"
     held = ", ".join(kind.lenses) if len(kind.lenses) < 15 else "all of COLMAP's"
-    return f"| {named} | {kind.title} | {kind.looks_like} | {held if kind.write else 'not written'} |"
+    beside = ", ".join(kind.holds) or "nothing"
+    written = f"{held} | {beside}" if kind.write else "not written |"
+    return f"| {named} | {kind.title} | {kind.looks_like} | {written} |"
 
 
 def test_the_docs_have_the_table() -> None:
-    head = "| name | what it is | recognised by | written with the lenses |\n|---|---|---|---|\n"
+    head = "| name | what it is | recognised by | written with the lenses | and with |\n|---|---|---|---|---|\n"
     table = head + "\n".join(row(name, kind) for name, kind in FORMATS.items())
     assert table in (DOCS / "formats.md").read_text(encoding="utf-8"), f"docs/formats.md lacks this table:\n\n{table}\n"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +16,7 @@ from posed_room import assert_same_views, before, pixels_of, place_photos, posed
 
 from unrender.cameras.lens import LENSES, Lens, make_lens
 from unrender.datasets.formats import find_format, read_reconstruction, write_reconstruction
-from unrender.datasets.metashape import is_metashape, metashape_losses
+from unrender.datasets.metashape import is_metashape
 from unrender.errors import CaptureError
 
 IDENTITY = "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
@@ -228,11 +227,6 @@ def test_frames(tmp_path):
     found = read_reconstruction(document(tmp_path, cameras=lost, transform=two))
     assert found.names == ("a",)
     assert found.notes == ("1 cameras of other components, whose place is not known: left out",)
-
-
-def test_says_what_is_lost(tmp_path):
-    expected = replace(posed([lens_like("RADIAL", 0, 0, 0)], 1), held_out=("a.jpg",))
-    assert metashape_losses(expected) == ("that 1 photos are held out",)
 
 
 BOMB = '<!DOCTYPE document [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'

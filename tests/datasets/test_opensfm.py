@@ -23,7 +23,7 @@ from PIL import Image
 
 from unrender.cameras.lens import make_lens
 from unrender.datasets.formats import find_format, read_reconstruction, write_reconstruction
-from unrender.datasets.opensfm import has_camera_for, is_opensfm, opensfm_losses, read_opensfm, write_opensfm
+from unrender.datasets.opensfm import has_camera_for, is_opensfm, read_opensfm, write_opensfm
 from unrender.errors import CaptureError
 
 MODELS = ("PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
@@ -224,14 +224,6 @@ def test_masks_go_out_beside(tmp_path: Path) -> None:
     without = replace(reconstruction_with("RADIAL"), masks=(None, tmp_path / "none.png", None, None, None))
     with pytest.raises(CaptureError, match="no such mask"):
         write_opensfm(tmp_path / "out", without)
-
-
-def test_what_is_lost_is_named() -> None:
-    full = reconstruction_with("RADIAL")
-    cloud = replace(full.points, normals=torch.ones(20, 3))
-    lost = opensfm_losses(replace(full, points=cloud, exif_ev=torch.ones(5), held_out=("a.jpg",)))
-    assert lost == ("the normals of 20 points", "the exposures of 5 photos", "that 1 photos are held out")
-    assert opensfm_losses(full) == ()
 
 
 PERSPECTIVE = {"projection_type": "perspective", "width": 640, "height": 480, "focal": 0.9}

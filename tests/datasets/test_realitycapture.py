@@ -16,7 +16,7 @@ from reality_tables import ANGLES, HAS_RATIONAL, HEADER, LAST, ROTATION, table
 
 from unrender.cameras.lens import LENSES, Lens, make_lens
 from unrender.datasets.formats import find_format, read_reconstruction, write_reconstruction
-from unrender.datasets.realitycapture import is_realitycapture, realitycapture_losses
+from unrender.datasets.realitycapture import is_realitycapture
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError
 
@@ -174,12 +174,11 @@ def test_refusal(tmp_path, change, message):
     assert message in str(said.value)
 
 
-def test_says_what_is_lost(tmp_path):
-    expected = replace(posed([lens_like("RADIAL", (320, 240), 0, 0, 0)], 1), exif_ev=torch.zeros(5))
-    assert realitycapture_losses(expected) == ("the exposures of 5 photos",)
+def test_unequal_focal_lengths_are_refused(tmp_path):
+    expected = posed([lens_like("RADIAL", (320, 240), 0, 0, 0)], 1)
     unequal = make_lens("PINHOLE", 320, 240, [300, 310, 160, 120])
     with pytest.raises(CaptureError, match="cannot hold"):
-        write_reconstruction(tmp_path, replace(expected, lenses=(unequal,), exif_ev=None), "realitycapture")
+        write_reconstruction(tmp_path, replace(expected, lenses=(unequal,)), "realitycapture")
 
 
 def test_recognises_tables_only(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,6 +35,8 @@ class ConvertVerb:
     """What CAPTURE is, when it is not recognised or looks like several things."""
     images: Annotated[Path | None, option("DIR")] = None
     """Folder of the photos. Default: where CAPTURE says."""
+    masks: Annotated[Path | None, option("DIR")] = None
+    """Folder of masks, white = use. Default: those that CAPTURE names."""
     photos: Literal["link", "copy", "none"] = "link"
     """Photos in DIR/images: links to where they are, copies, or none."""
     lossy: Annotated[bool, flag] = False
@@ -44,13 +46,17 @@ class ConvertVerb:
     def run(self) -> int:
         """Do it; the exit status."""
         self.session.apply()
-        from unrender.datasets.formats import find_format, read_reconstruction
+        from unrender.datasets.formats import find_format, read_reconstruction, writable
+        from unrender.datasets.masks import find_masks
         from unrender.datasets.write_capture import write_capture
 
+        writable(self.to)
         with ProgressView(self.session.quiet) as view:
-            kind, _ = find_format(self.capture, self.format)
-            found = read_reconstruction(self.capture, self.format, images=self.images, observations=True)
-            for note in found.notes:
+            kind, notes = find_format(self.capture, self.format)
+            found = read_reconstruction(self.capture, kind, images=self.images, observations=True)
+            if self.masks is not None:
+                found = replace(found, masks=find_masks(found.names, self.masks))
+            for note in (*notes, *found.notes):
                 view.say(note)
             lost = write_capture(self.output, found, self.to, photos=self.photos, lossy=self.lossy)
             for note in lost:

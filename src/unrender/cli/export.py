@@ -13,6 +13,7 @@ from unrender.cli.convert import written_line
 from unrender.cli.progress import ProgressView
 from unrender.cli.render import RenderVerb
 from unrender.cli.session import Session, flag
+from unrender.errors import SettingsError
 
 if TYPE_CHECKING:
     from unrender.fit.run import Run
@@ -37,17 +38,18 @@ class ExportVerb:
     to: Annotated[str, tyro.conf.arg(metavar="FORMAT")]
     """ply: all points of the scene. exr: the linear radiance of every photo's view. Else a capture format to write:
     colmap, transforms, adop, bundler, ...; docs/formats.md has the table."""
-    photos: Literal["link", "copy", "none"] = "link"
-    """Photos in DIR/images: links to where they are, copies, or none."""
+    photos: Literal["link", "copy", "none"] | None = None
+    """Photos in DIR/images: links to where they are (the default), copies, or none."""
     lossy: Annotated[bool, flag] = False
     """Leave out or approximate what FORMAT cannot hold, and say it, instead of refusing."""
     session: Session = field(default_factory=Session)
 
     def run(self) -> int:
         """Do it; the exit status."""
+        self.session.apply()
+        self._check_words()
         if self.to == "exr":
             return RenderVerb(self.run_folder, self.output, path="all", exr=True, session=self.session).run()
-        self.session.apply()
         from unrender.fit.run import Run
 
         run = Run.open(self.run_folder)
@@ -60,6 +62,17 @@ class ExportVerb:
         else:
             print_result(table["line"])
         return 0
+
+    def _check_words(self) -> None:
+        """Raises SettingsError for words that mean nothing, before anything is read."""
+        from unrender.datasets.formats import writable
+
+        if self.to not in ("ply", "exr"):
+            writable(self.to)
+            return
+        unused = [f"--photos {self.photos}"] * (self.photos is not None) + ["--lossy"] * self.lossy
+        if unused:
+            raise SettingsError(f"{unused[0]} means nothing with --to {self.to}", do="leave it out")
 
     def _write_points(self, run: Run, model: Model) -> dict[str, Any]:
         """All points of the scene in one PLY."""
@@ -74,13 +87,14 @@ class ExportVerb:
 
     def _write_capture(self, run: Run, model: Model, view: ProgressView) -> dict[str, Any]:
         """Cameras and the input's points as the format has them, the others beside them."""
-        from unrender.datasets.write_capture import ADDED, write_capture
+        from unrender.datasets.beside_cameras import ADDED
+        from unrender.datasets.write_capture import write_capture
         from unrender.fit.exported import export_run, scene_cloud
 
-        exported = export_run(run, model)
+        exported = export_run(run, model, self.to)
         found, added = exported.reconstruction, exported.added
         cloud = scene_cloud(run, model, added) if len(added) else None
-        lost = write_capture(self.output, found, self.to, photos=self.photos, lossy=self.lossy, added=cloud)
+        lost = write_capture(self.output, found, self.to, photos=self.photos or "link", lossy=self.lossy, added=cloud)
         line = written_line(self.output, self.to, found)
         for note in lost:
             view.say(note)

@@ -105,14 +105,11 @@ def write_adop(folder: Path, reconstruction: Reconstruction) -> None:
 
 
 def adop_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
-    """What a scene cannot hold: ADOP has one type of camera per scene."""
+    """What of its cameras a scene cannot hold: ADOP has one type of camera per scene."""
     ocam = sum(is_ocam(lens) for lens in reconstruction.lenses)
-    lost = []
     if 0 < ocam < len(reconstruction.lenses):
-        lost.append(f"{ocam} OCAM cameras beside others (TRIPS can)")
-    if reconstruction.held_out:
-        lost.append(f"that {len(reconstruction.held_out)} photos are held out")
-    return tuple(lost)
+        return (f"{ocam} OCAM cameras beside others (TRIPS can)",)
+    return ()
 
 
 def _lenses(ini: Ini, folder: Path) -> tuple[Lens, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from unrender.cameras.lens import Lens, make_lens
-from unrender.datasets.beside_cameras import check_names, lost_beside_cameras
+from unrender.datasets.beside_cameras import check_names
 from unrender.datasets.brown_family import BROWN_LENSES, rational_of
 from unrender.datasets.clouds import PointCloud
 from unrender.datasets.listed_photos import find_listed, photo_sizes, share_lenses
@@ -97,12 +97,11 @@ def write_bundler(folder: Path, reconstruction: Reconstruction) -> None:
 
 
 def bundler_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
-    """What a bundle cannot hold: centres that are not in the middle, with how far, and what is beside cameras."""
-    lost = []
+    """What of its cameras a bundle cannot hold: centres that are not in the middle, with how far."""
     off = [_off_center(lens) for lens in reconstruction.lenses if is_radial(lens)]
     if far := [distance for distance in off if distance > _CENTERED]:
-        lost.append(f"the principal point of {len(far)} cameras, up to {max(far):.4g} pixels off the middle")
-    return (*lost, *lost_beside_cameras(reconstruction, normals=True))
+        return (f"the principal point of {len(far)} cameras, up to {max(far):.4g} pixels off the middle",)
+    return ()
 
 
 def is_radial(lens: Lens) -> bool:

@@ -11,6 +11,7 @@ from typing import Protocol
 from unrender.cameras.lens import LENSES, Lens
 from unrender.cameras.lens.nearest import nearest_lens
 from unrender.datasets.adop import ADOP_LENSES, adop_losses, is_adop, is_ocam, read_adop, write_adop
+from unrender.datasets.beside_cameras import Beside, lost_beside_cameras
 from unrender.datasets.blender import is_blender, read_blender
 from unrender.datasets.bundler import BUNDLER_LENSES, bundler_losses, is_bundler, is_radial, read_bundler, write_bundler
 from unrender.datasets.colmap import COLMAP_LENSES, is_colmap, read_colmap, write_colmap_folder
@@ -19,7 +20,6 @@ from unrender.datasets.metashape import (
     METASHAPE_LENSES,
     holds_sensor,
     is_metashape,
-    metashape_losses,
     read_metashape,
     write_metashape,
 )
@@ -28,7 +28,6 @@ from unrender.datasets.opensfm import (
     OPENSFM_LENSES,
     has_camera_for,
     is_opensfm,
-    opensfm_losses,
     read_opensfm,
     write_opensfm,
 )
@@ -37,7 +36,6 @@ from unrender.datasets.realitycapture import (
     holds_row,
     is_realitycapture,
     read_realitycapture,
-    realitycapture_losses,
     write_realitycapture,
 )
 from unrender.datasets.reconstruction import Reconstruction
@@ -46,7 +44,7 @@ from unrender.datasets.transforms_lens import TRANSFORMS_LENSES, holds_lens
 from unrender.datasets.write_transforms import write_transforms
 from unrender.errors import CaptureError, SettingsError
 
-__all__ = ["FORMATS", "Format", "find_format", "read_reconstruction", "write_reconstruction"]
+__all__ = ["FORMATS", "Format", "find_format", "read_reconstruction", "with_lenses", "writable", "write_reconstruction"]
 
 
 _SAME = 1e-6
@@ -72,7 +70,8 @@ class Format:
     ``write(folder, reconstruction)``: None where cameras cannot go back; the photos are in ``images`` under the folder
     by their names; ``lenses``: names of the lenses that it holds whatever their numbers, best first;
     ``also_holds(lens)``: whether it holds just this lens of another model, without loss;
-    ``losses(reconstruction)``: what else of it the format cannot hold, one short text each.
+    ``holds``: what it has room for besides; ``losses(reconstruction)``: what else of it the format cannot hold, one
+    short text each.
     """
 
     title: str
@@ -82,6 +81,7 @@ class Format:
     write: Callable[[Path, Reconstruction], None] | None = None
     lenses: tuple[str, ...] = ()
     also_holds: Callable[[Lens], bool] = lambda _: False
+    holds: tuple[Beside, ...] = ()
     losses: Callable[[Reconstruction], tuple[str, ...]] = lambda _: ()
 
 
@@ -93,6 +93,7 @@ FORMATS: dict[str, Format] = {
         read=read_colmap,
         write=write_colmap_folder,
         lenses=COLMAP_LENSES,
+        holds=("masks",),
     ),
     "transforms": Format(
         title="nerfstudio or instant-ngp transforms.json",
@@ -102,6 +103,7 @@ FORMATS: dict[str, Format] = {
         write=write_transforms,
         lenses=TRANSFORMS_LENSES,
         also_holds=holds_lens,
+        holds=("normals", "masks", "exposures", "split", "alpha"),
     ),
     "blender": Format(
         title="NeRF-synthetic scene",
@@ -117,6 +119,7 @@ FORMATS: dict[str, Format] = {
         write=write_adop,
         lenses=ADOP_LENSES,
         also_holds=is_ocam,
+        holds=("normals", "masks", "exposures"),
         losses=adop_losses,
     ),
     "opensfm": Format(
@@ -127,7 +130,7 @@ FORMATS: dict[str, Format] = {
         write=write_opensfm,
         lenses=OPENSFM_LENSES,
         also_holds=has_camera_for,
-        losses=opensfm_losses,
+        holds=("masks",),
     ),
     "openmvs": Format(
         title="OpenMVS scene",
@@ -136,6 +139,7 @@ FORMATS: dict[str, Format] = {
         read=read_openmvs,
         write=write_openmvs,
         lenses=OPENMVS_LENSES,
+        holds=("normals",),
         losses=openmvs_losses,
     ),
     "bundler": Format(
@@ -156,7 +160,7 @@ FORMATS: dict[str, Format] = {
         write=write_realitycapture,
         lenses=REALITYCAPTURE_LENSES,
         also_holds=holds_row,
-        losses=realitycapture_losses,
+        holds=("normals",),
     ),
     "metashape": Format(
         title="Agisoft Metashape cameras",
@@ -166,7 +170,7 @@ FORMATS: dict[str, Format] = {
         write=write_metashape,
         lenses=METASHAPE_LENSES,
         also_holds=holds_sensor,
-        losses=metashape_losses,
+        holds=("normals",),
     ),
     "llff": Format(title="LLFF poses", looks_like="poses_bounds.npy", recognises=is_llff, read=read_llff),
 }
@@ -215,12 +219,10 @@ def write_reconstruction(
     The photos are expected in ``images`` under the folder by their names. Raises SettingsError when the format cannot
     be written, CaptureError when it cannot hold something (with ``lossy`` that is left out instead).
     """
-    kind = _row(format)
-    if kind.write is None:
-        writable = [name for name, row in FORMATS.items() if row.write is not None]
-        raise SettingsError(f"{kind.title} can only be read", expected=" or ".join(writable))
+    kind = writable(format)
+    assert kind.write is not None
     held, lost_lenses = with_lenses(reconstruction, kind)
-    lost = (*lost_lenses, *kind.losses(held))
+    lost = (*lost_lenses, *kind.losses(held), *lost_beside_cameras(held, kind.holds))
     if lost and not lossy:
         raise CaptureError(
             f"{kind.title} cannot hold {'; '.join(lost)}", where=folder, do="choose another format, or --lossy"
@@ -228,6 +230,15 @@ def write_reconstruction(
     Path(folder).mkdir(parents=True, exist_ok=True)
     kind.write(Path(folder), held)
     return lost
+
+
+def writable(name: str) -> Format:
+    """The format ``name``. Raises SettingsError when there is none, or it can only be read."""
+    kind = _row(name)
+    if kind.write is None:
+        others = [name for name, row in FORMATS.items() if row.write is not None]
+        raise SettingsError(f"{kind.title} can only be read", expected=" or ".join(others))
+    return kind
 
 
 def with_lenses(reconstruction: Reconstruction, kind: Format) -> tuple[Reconstruction, tuple[str, ...]]:

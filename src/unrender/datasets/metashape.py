@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 import torch
 
 from unrender.cameras.lens import Lens
-from unrender.datasets.beside_cameras import POINTS, check_names, cloud_beside, lost_beside_cameras
+from unrender.datasets.beside_cameras import POINTS, check_names, cloud_beside
 from unrender.datasets.clouds import write_ply
 from unrender.datasets.listed_photos import complete_labels, find_listed
 from unrender.datasets.metashape_lenses import METASHAPE_LENSES, calibration_of, holds_sensor, lens_of
@@ -29,7 +29,7 @@ from unrender.datasets.xml_tree import number, numbers, parse_xml, whole
 from unrender.errors import CaptureError
 from unrender.geometry.transforms import rigid
 
-__all__ = ["METASHAPE_LENSES", "holds_sensor", "is_metashape", "metashape_losses", "read_metashape", "write_metashape"]
+__all__ = ["METASHAPE_LENSES", "holds_sensor", "is_metashape", "read_metashape", "write_metashape"]
 
 _NAME = "cameras.xml"
 _HEAD, _MOST = 1 << 12, 20
@@ -88,11 +88,6 @@ def write_metashape(folder: Path, reconstruction: Reconstruction) -> None:
         out.write("  </chunk>\n</document>\n")
     if len(reconstruction.points):
         write_ply(folder / POINTS, reconstruction.points)
-
-
-def metashape_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
-    """What is beside cameras; points go into a file of their own."""
-    return lost_beside_cameras(reconstruction, normals=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,20 +97,13 @@ def write_openmvs(folder: Path, reconstruction: Reconstruction) -> None:
 
 
 def openmvs_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
-    """What a scene cannot hold."""
-    lost = []
+    """What of its points a scene cannot hold: more than 24 bits of where they are."""
     places = reconstruction.points.positions.double()
     if len(places):
         rounding = float((places - places.float().double()).abs().max())
         if rounding > _FINE * float((places.amax(dim=0) - places.amin(dim=0)).norm()):
-            lost.append(f"positions of points to better than {rounding:.2g}")
-    if any(reconstruction.masks or ()):
-        lost.append("masks")
-    if reconstruction.exif_ev is not None and not bool(reconstruction.exif_ev.isnan().all()):
-        lost.append(f"the exposures of {len(reconstruction)} photos")
-    if reconstruction.held_out:
-        lost.append(f"that {len(reconstruction.held_out)} photos are held out")
-    return tuple(lost)
+            return (f"positions of points to better than {rounding:.2g}",)
+    return ()
 
 
 def _find(path: Path) -> Path | None:

@@ -25,7 +25,7 @@ from unrender.errors import CaptureError
 from unrender.geometry.rotations import exp_so3, log_so3
 from unrender.geometry.transforms import rigid
 
-__all__ = ["OPENSFM_LENSES", "has_camera_for", "is_opensfm", "opensfm_losses", "read_opensfm", "write_opensfm"]
+__all__ = ["OPENSFM_LENSES", "has_camera_for", "is_opensfm", "read_opensfm", "write_opensfm"]
 
 _NAME = "reconstruction.json"
 _PLACES = (_NAME, f"opensfm/{_NAME}")
@@ -101,18 +101,6 @@ def write_opensfm(folder: Path, reconstruction: Reconstruction) -> None:
         write_tracks(folder / "tracks.csv", reconstruction)
     if count_masks(reconstruction):
         copy_masks(folder / "masks", reconstruction)
-
-
-def opensfm_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
-    """What a reconstruction.json cannot hold."""
-    lost = []
-    if reconstruction.points.normals is not None and len(reconstruction.points):
-        lost.append(f"the normals of {len(reconstruction.points)} points")
-    if reconstruction.exif_ev is not None and not bool(reconstruction.exif_ev.isnan().all()):
-        lost.append(f"the exposures of {len(reconstruction)} photos")
-    if reconstruction.held_out:
-        lost.append(f"that {len(reconstruction.held_out)} photos are held out")
-    return tuple(lost)
 
 
 def _find(path: Path) -> Path | None:

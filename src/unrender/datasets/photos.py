@@ -84,21 +84,19 @@ def check_photos(
     photos: Mapping[str, Path],
     lenses: Sequence[Lens],
     headers: Sequence[PictureHeader] | None = None,
-    *,
-    upright: bool = False,
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The EXIF orientation in which each photo is to be read, 1 = as stored, and notes for the user.
 
     ``lenses`` and ``headers``: those of each photo, in their order; the latter are looked at when None. The stored
     pixels count where they have the camera's size, as for COLMAP; else the photo turned by 90 degrees as its EXIF says.
-    With ``upright`` cameras it is the other way round. Raises CaptureError when a photo is not whole or has no size
-    that its camera was made for; a common ratio or a quarter turn is named as the likely cause.
+    Raises CaptureError when a photo is not whole or has no size that its camera was made for; a common ratio or a
+    quarter turn is named as the likely cause.
     """
     turned: list[int] = []
     differing: list[tuple[Path, Size, Lens]] = []
     for path, lens, header in zip(photos.values(), lenses, headers or inspect_photos(photos), strict=True):
         size = header.height, header.width
-        turn = _turn(path, size, (lens.height, lens.width), upright)
+        turn = _turn(path, size, (lens.height, lens.width))
         turned.append(STORED if turn is None else turn)
         if turn is None:
             differing.append((path, size, lens))
@@ -127,14 +125,12 @@ def content_notes(names: Iterable[str], headers: Sequence[PictureHeader]) -> tup
     return tuple(notes)
 
 
-def _turn(path: Path, size: Size, camera: Size, upright: bool) -> int | None:
+def _turn(path: Path, size: Size, camera: Size) -> int | None:
     """The orientation in which a photo of ``size`` has the size of its camera; None where none does."""
-    if size == camera and not upright:
+    if size == camera:
         return STORED
     orientation = read_orientation(path)
-    if upright_size(size, orientation) == camera and (upright or is_sideways(orientation)):
-        return orientation
-    return STORED if size == camera else None
+    return orientation if is_sideways(orientation) and upright_size(size, orientation) == camera else None
 
 
 def _turning_notes(photos: Mapping[str, Path], turned: Sequence[int]) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def _pictures(found: Reconstruction, root: Path, masks: Path | str | None, alpha
     folder, lenses = _image_folder(found, root), found.lens_of_view
     photos = find_photos(found.names, folder)
     headers = inspect_photos(photos)
-    turned, turning_notes = check_photos(photos, lenses, headers, upright=found.upright)
+    turned, turning_notes = check_photos(photos, lenses, headers)
     paths = found.masks if masks is None else find_masks(found.names, Path(masks))
     mask_notes = () if paths is None else check_masks(found.names, paths, lenses, turned)
     chosen, alpha_notes = find_alpha(found.names, headers, alpha, found.alpha)

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from unrender.cameras.lens import Lens
-from unrender.datasets.beside_cameras import POINTS, check_names, cloud_beside, lost_beside_cameras
+from unrender.datasets.beside_cameras import POINTS, check_names, cloud_beside
 from unrender.datasets.brown_polynomial import Polynomial, holds_polynomial, nearest_lens_of, polynomial_of
 from unrender.datasets.clouds import write_ply
 from unrender.datasets.listed_photos import complete_labels, find_listed, photo_sizes, share_lenses
@@ -38,7 +38,6 @@ __all__ = [
     "holds_row",
     "is_realitycapture",
     "read_realitycapture",
-    "realitycapture_losses",
     "write_realitycapture",
 ]
 
@@ -102,11 +101,6 @@ def write_realitycapture(folder: Path, reconstruction: Reconstruction) -> None:
         out.writelines(_lines(reconstruction, folder))
     if len(reconstruction.points):
         write_ply(folder / POINTS, reconstruction.points)
-
-
-def realitycapture_losses(reconstruction: Reconstruction) -> tuple[str, ...]:
-    """What is beside cameras; points go into a file of their own."""
-    return lost_beside_cameras(reconstruction, normals=False)
 
 
 def holds_row(lens: Lens) -> bool:

@@ -89,7 +89,6 @@ class Reconstruction:
     ``masks`` [V], None where a photo has none; ``dense``: file of a denser cloud that belongs to it;
     ``exif_ev`` [V] float64, stops, NaN where unknown: exposures that the format itself gives;
     ``held_out``: names that the format sets apart for testing, None where it says nothing;
-    ``upright``: whether cameras and poses belong to the photos turned as their EXIF says, and not as they are stored;
     ``alpha``: what their transparency means when the user does not say, one of ``pictures.Alpha``, None to ignore it;
     ``notes``: lines that a user should read.
     """
@@ -107,7 +106,6 @@ class Reconstruction:
     dense: Path | None = None
     exif_ev: torch.Tensor | None = None
     held_out: tuple[str, ...] | None = None
-    upright: bool = False
     alpha: str | None = None
     notes: tuple[str, ...] = ()
 

@@ -13,15 +13,16 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from unrender.cameras.lens import Lens
 from unrender.datasets.listed_photos import PHOTO_SUFFIXES, find_listed, photo_sizes
 from unrender.datasets.names import PictureFolder, is_file, some_of
+from unrender.datasets.pictures import Alpha
 from unrender.datasets.reconstruction import Ids, Reconstruction, no_points
-from unrender.datasets.transforms_frames import EXPOSURE, Frame, load_frames, looks_like_frames, poses_of
+from unrender.datasets.transforms_frames import ALPHA, EXPOSURE, Frame, load_frames, looks_like_frames, poses_of
 from unrender.datasets.transforms_lens import lens_of
 from unrender.datasets.transforms_points import path_below, read_points
 from unrender.errors import CaptureError
@@ -63,7 +64,8 @@ def read_transforms(path: Path, *, images: Path | None = None, observations: boo
     )
     points, dense, cloud_notes = read_points(shared, file, found)
     notes = (*found.notes, *(left_out if len(kept) < len(frames) else ()), *cloud_notes, *_frame_notes(shared))
-    return replace(found, points=points, dense=dense, notes=notes, ids=_ids(found, len(points)))
+    alpha = shared[ALPHA] if shared.get(ALPHA) in get_args(Alpha) else None
+    return replace(found, points=points, dense=dense, alpha=alpha, notes=notes, ids=_ids(found, len(points)))
 
 
 def reconstruct(

@@ -13,8 +13,10 @@ import torch
 from unrender.errors import CaptureError
 from unrender.geometry.transforms import inverse, rigid
 
-__all__ = ["EXPOSURE", "Frame", "camera_from_axes", "load_frames", "looks_like_frames", "poses_of"]
+__all__ = ["ALPHA", "EXPOSURE", "Frame", "camera_from_axes", "load_frames", "looks_like_frames", "poses_of"]
 
+ALPHA = "alpha"
+"""Our own entry of a file, which others do not look at: what transparency of its photos means."""
 EXPOSURE = "ev100"
 """Our own entry of a frame, which others do not look at: its exposure [stops] at ISO 100."""
 _HEAD = 1 << 16

@@ -12,16 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from unrender.datasets.beside_cameras import ADDED
 from unrender.datasets.clouds import PointCloud, write_ply
 from unrender.datasets.formats import write_reconstruction
 from unrender.datasets.photos import find_photos
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError
 
-__all__ = ["ADDED", "Placing", "new_folder", "write_capture"]
+__all__ = ["Placing", "new_folder", "write_capture"]
 
-ADDED = "added_points.ply"
-"""Where the points go that the input does not have."""
 Placing: TypeAlias = Literal["link", "copy", "none"]
 """How photos and masks get into a written folder: as links to where they are, as copies, or not at all."""
 
@@ -46,7 +45,10 @@ def write_capture(
         lost = write_reconstruction(part, placed, format, lossy=lossy)
         if added is not None:
             write_ply(part / ADDED, added)
-    return tuple(f"left out: {what}" for what in lost)
+    notes = [f"left out: {what}" for what in lost]
+    if reconstruction.dense is not None:
+        notes.append(f"the denser cloud stays where it is ({reconstruction.dense}): give it to a fit with --points")
+    return tuple(notes)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from unrender.cameras.lens import Lens
 from unrender.datasets.clouds import write_ply
 from unrender.datasets.mask_files import copy_masks, count_masks
 from unrender.datasets.reconstruction import Reconstruction
-from unrender.datasets.transforms_frames import EXPOSURE
+from unrender.datasets.transforms_frames import ALPHA, EXPOSURE
 from unrender.datasets.transforms_lens import intrinsics_of, nerfstudio_model
 from unrender.datasets.transforms_points import SPARSE
 from unrender.errors import CaptureError
@@ -33,6 +33,8 @@ def write_transforms(folder: Path, reconstruction: Reconstruction) -> None:
     lenses that no file, or not one file, can hold.
     """
     document = {**_shared(reconstruction, folder), "frames": _frames(reconstruction, folder)}
+    if reconstruction.alpha is not None:
+        document[ALPHA] = reconstruction.alpha
     if len(reconstruction.points):
         write_ply(folder / SPARSE, reconstruction.points)
         document["ply_file_path"] = SPARSE

@@ -9,7 +9,8 @@ import torch
 
 from unrender.cameras.lens import Lens
 from unrender.datasets.clouds import PointCloud
-from unrender.datasets.formats import read_reconstruction
+from unrender.datasets.formats import read_reconstruction, writable
+from unrender.datasets.masks import find_masks
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import RunError
 from unrender.fit.checkpoint import points_of
@@ -32,13 +33,14 @@ class Exported:
     added: torch.Tensor
 
 
-def export_run(run: Run, model: Model) -> Exported:
+def export_run(run: Run, model: Model, format: str) -> Exported:
     """The reconstruction that ``run`` began with, with poses, lenses, points and exposures as ``model`` has them.
 
-    What was not refined is what it was to the last bit; exposures are given where the input itself has them (elsewhere
-    they are in the photos' EXIF). Raises RunError when the capture now holds other photos.
+    What was not refined is what it was to the last bit. Exposures are given where ``format`` holds them or the input
+    has them itself (elsewhere they are in the photos' EXIF); masks and what transparency means are those of the run.
+    Raises SettingsError for a format that cannot be written, RunError when the capture now holds other photos.
     """
-    source = run.source
+    source, holds = run.source, writable(format).holds
     given = read_reconstruction(source.folder, source.format, images=source.images, observations=True)
     if given.names != run.names:
         raise RunError(
@@ -49,12 +51,15 @@ def export_run(run: Run, model: Model) -> Exported:
             do="put the capture back as it was",
         )
     cameras, scene = model.cameras.to("cpu"), points_of(model).to("cpu")
+    exposures = cameras.sensor.exposure.detach().double()
     refined = replace(
         given,
         camera_from_world=cameras.camera_from_world.detach(),
         camera_index=cameras.camera_index,
         lenses=_unchanged_lenses(given.lenses, run.capture.cameras.lenses, cameras.lenses),
-        exif_ev=None if given.exif_ev is None else cameras.sensor.exposure.detach().double(),
+        exif_ev=exposures if "exposures" in holds or given.exif_ev is not None else None,
+        masks=given.masks if source.masks is None else find_masks(given.names, source.masks),
+        alpha=source.alpha or given.alpha,
     )
     if source.points is not None or given.dense is not None or scene.source is None:
         return Exported(refined, torch.arange(len(scene)))  # the scene began from another cloud
