@@ -8,7 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Evaluated", "Finished", "Message", "Note", "Saved", "Scores", "Skipped", "Started", "Stepped"]
+__all__ = [
+    "CameraMove",
+    "Evaluated",
+    "Finished",
+    "LensMove",
+    "Message",
+    "Note",
+    "Refined",
+    "Saved",
+    "Scores",
+    "Skipped",
+    "Started",
+    "Stepped",
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,46 @@ class Skipped(Message):
     what: str
     views: tuple[str, ...]
     count: int
+
+
+@dataclass(frozen=True)
+class CameraMove:
+    """How far refinement moved one view from where the input had it.
+
+    ``moved``: its centre [scene units]; ``degrees``: its axes; ``pixels``: what it sees, root mean square, NaN where
+    that is nothing; ``before``, ``after``: PSNR of its kept-back pixels with the input's pose and with the refined
+    one, None where not judged; ``fate``: "refined", "taken back", "sees too few points", "held out" or "fixed".
+    """
+
+    name: str
+    moved: float
+    degrees: float
+    pixels: float
+    before: float | None
+    after: float | None
+    fate: str
+
+
+@dataclass(frozen=True)
+class LensMove:
+    """The parameters of one camera's lens as the input has them and as they were refined."""
+
+    model: str
+    names: tuple[str, ...]
+    given: tuple[float, ...]
+    refined: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Refined(Message):
+    """What refinement of structure came to: its ``families``, those that were ``dropped`` again, and how far cameras
+    and (where refined) lenses moved.
+    """
+
+    families: tuple[str, ...]
+    dropped: tuple[str, ...]
+    cameras: tuple[CameraMove, ...]
+    lenses: tuple[LensMove, ...]
 
 
 @dataclass(frozen=True)

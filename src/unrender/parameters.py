@@ -33,7 +33,8 @@ class Parameter:
 
     ``raw`` is the leaf that an optimiser steps in place; ``value`` is what it means, in ``unit``.
     ``hold`` is called after every step and puts back what the photos cannot determine
-    (a gauge such as the mean exposure), so that it cannot drift.
+    (a gauge such as the mean exposure), so that it cannot drift. ``seldom``: a step sees few of its rows (of views, of
+    points); the others, whose gradient is 0, rest with all that an optimiser knows of them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Parameter:
     unit: str = "1"
     constraint: Constraint = FREE
     hold: Callable[[], None] | None = None
+    seldom: bool = False
 
     @property
     def value(self) -> torch.Tensor:

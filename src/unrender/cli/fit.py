@@ -42,6 +42,9 @@ class FitVerb:
     """Stop after this many minutes of fitting instead; starting the scene and scoring come on top."""
     resume: Annotated[bool, flag] = False
     """Go on with the run in RUN; begin it if there is none."""
+    refine: Annotated[str | None, option("WHAT")] = None
+    """What is refined beside appearance, with commas: poses, lens, points, exposure, white_point, vignette, response;
+    photometry (the last four, default), all, none."""
     on_nonfinite: Annotated[Literal["stop", "skip"] | None, option("HOW")] = None
     """stop or skip: at a step whose loss or gradient is not finite, end the fit (default), or leave the step out."""
     points: Annotated[Path | None, option("FILE")] = None
@@ -109,11 +112,14 @@ class FitVerb:
 
     def _settings(self, base: FitSettings) -> FitSettings:
         """What the command line says over what the file says over ``base``."""
+        from unrender.fit.refine.settings import named_families
         from unrender.fit.settings_file import read_settings
 
         settings = base if self.config is None else read_settings(self.config, base)
         said = {"width": self.width, "seed": self.session.seed, "on_nonfinite": self.on_nonfinite}
         given = {name: value for name, value in said.items() if value is not None}
+        if self.refine is not None:
+            given["refine"] = replace(settings.refine, what=named_families(self.refine))
         if self.steps is not None or self.minutes is not None:
             given |= {"steps": self.steps, "minutes": self.minutes}
         return replace(settings, **given)

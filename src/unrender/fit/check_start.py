@@ -9,6 +9,7 @@ import torch
 
 from unrender.datasets.capture import Capture
 from unrender.fit.optimizers import check_rates
+from unrender.fit.refine.structure import STRUCTURAL
 from unrender.fit.settings import FitSettings
 from unrender.initialize.points import refuse_too_few
 from unrender.losses import load_judges
@@ -23,7 +24,8 @@ def check_start(capture: Capture, settings: FitSettings) -> None:
     """Raises SettingsError for rates that name nothing, CaptureError for too few points, UnrenderError for bad weights
     of the VGG loss.
     """
-    check_rates([parameter.name for parameter in _smallest(capture, settings).parameters()], settings.rates)
+    names = [parameter.name for parameter in _smallest(capture, settings).parameters()]
+    check_rates([*names, *STRUCTURAL], settings.rates)
     refuse_too_few(capture, settings.points)
     load_judges(settings.loss)
 

@@ -18,13 +18,16 @@ from unrender.datasets.capture import Capture
 from unrender.errors import RunError
 from unrender.fit.checkpoint import load_values
 from unrender.fit.crops import Window, crop_cameras, crop_image, crop_masked, draw_window, view_order
-from unrender.fit.optimizers import Optimizer
+from unrender.fit.optimizers import Optimizer, rate_of
+from unrender.fit.refine.refinement import Refinement
+from unrender.fit.refine.settings import family_of
 from unrender.fit.schedules import cosine, unlocked
 from unrender.fit.settings import DEFAULT_STEPS, FitSettings
 from unrender.initialize.points import clean_surfels, points_from_capture
 from unrender.initialize.radiometry import start_sensor
 from unrender.losses import total
 from unrender.messages import Finished, Message, Skipped, Started, Stepped
+from unrender.parameters import Parameter
 from unrender.render.model import Model
 from unrender.render.shade.network import NetworkShader, faster_precision
 
@@ -57,7 +60,8 @@ def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[s
     sensor = deepcopy(capture.cameras.sensor)
     if settings.radiometry:
         sensor = start_sensor(clean_surfels(capture, settings.points)[0], capture, generator)
-    capture = replace(capture, cameras=replace(capture.cameras, sensor=sensor))
+    poses = capture.cameras.camera_from_world.clone()  # nor the poses
+    capture = replace(capture, cameras=replace(capture.cameras, sensor=sensor, camera_from_world=poses))
     scene, notes = points_from_capture(capture, settings.points, generator)
     shader = NetworkShader(settings.network, seed=settings.seed)
     return Model(scene, shader, capture.cameras, settings.raster), notes
@@ -76,7 +80,8 @@ class Fit:
         self.whole = True
         self._skipped_in_a_row = 0
         self._parameters = model.parameters()
-        self.optimizer = Optimizer(self._parameters, settings.rates)
+        self.refinement = Refinement(model, capture, settings) if settings.refine.structure else None
+        self.optimizer = Optimizer(self._moving, {p.name: self._rate(p.name) for p in self._moving})
 
     def run(self, stop: Callable[[], bool] | None = None) -> Iterator[Message]:
         """Fit until the settings' end or until ``stop()`` is true after a step; the model is changed in place.
@@ -85,13 +90,19 @@ class Fit:
         ``on_nonfinite = "skip"`` (RunError when that happens ``MOST_SKIPPED`` times in a row).
         """
         yield self._started()
+        yield from () if self.refinement is None else self.refinement.notes()
         interrupted = False
         while self.fraction < 1 and not interrupted:
             began = time.perf_counter()
+            yield from self._judge()
             made = self._make_step()
             self.elapsed += time.perf_counter() - began
             yield self._stepped(*made) if isinstance(made, tuple) else made
             interrupted = stop is not None and stop()
+        if not interrupted or self.fraction >= 1:
+            yield from self._judge()
+        if self.refinement is not None:
+            yield self.refinement.outcome(self.model)
         yield Finished(self.step, self.elapsed, interrupted and self.fraction < 1)
 
     @property
@@ -103,7 +114,8 @@ class Fit:
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that moves: the parameters under their names and the optimiser's moments."""
-        return {p.name: p.raw.detach() for p in self._parameters} | self.optimizer.state()
+        refinement = {} if self.refinement is None else self.refinement.state()
+        return {p.name: p.raw.detach() for p in self._parameters} | self.optimizer.state() | refinement
 
     def restore(self, tensors: Mapping[str, torch.Tensor], step: int, elapsed: float, skipped: int = 0) -> None:
         """Go on from what ``state`` gave after ``step`` steps, ``skipped`` of them left out, and ``elapsed`` seconds.
@@ -112,15 +124,26 @@ class Fit:
         """
         load_values(self._parameters, tensors)
         self.optimizer.restore(tensors)
+        if self.refinement is not None:
+            self.refinement.restore(tensors)
         self.step, self.elapsed, self.skipped = step, elapsed, skipped
+
+    def _judge(self) -> Iterator[Message]:
+        """When it is time, what was refined is judged, and taken back where it did harm."""
+        if self.refinement is None or not self.refinement.is_due(self.fraction):
+            return
+        self.model, said = self.refinement.judge(self.model, at_end=self.fraction >= 1)
+        yield from said
 
     def _make_step(self) -> tuple[float, float] | Skipped:
         """Loss and PSNR of a step that was made, or why it was left out."""
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
         views, windows = self.draw(generator)
         target, weight = self.targets(views, windows)
-        cameras = crop_cameras(self.model.cameras, views, windows)
-        image = cameras.record(self.model.radiance(cameras, generator, self.settings.ghosts), leak=True)
+        cameras, model = crop_cameras(self.model.cameras, views, windows), self.model
+        if self.refinement is not None:
+            model, cameras = self.refinement.step(model, cameras, views, self.fraction)
+        image = cameras.record(model.radiance(cameras, generator, self.settings.ghosts), leak=True)
         loss = total(image, target, weight, self.settings.loss)
         loss = loss + self.settings.response_prior * self.model.cameras.sensor.response_smoothness()
         loss.backward()
@@ -130,6 +153,8 @@ class Fit:
         made = float(loss.detach()), _psnr(image.detach(), target, weight)
         self.whole = False  # an error from here on leaves neither the state before the step nor that after it
         self.optimizer.step(self._factor)
+        if self.refinement is not None:
+            self.model = self.refinement.take(self.model, self.step)
         self._skipped_in_a_row = 0
         self.step += 1
         self.whole = True
@@ -182,7 +207,7 @@ class Fit:
         alike), on the model's device.
         """
         device = self.model.cameras.sizes.device
-        masked = any(self.capture.masked[view] for view in views)
+        masked = self.refinement is not None or any(self.capture.masked[view] for view in views)
         crops = [self._crop(view, window) for view, window in zip(views, windows, strict=True)]
         images, weights = (torch.stack(parts).to(device) for parts in zip(*crops, strict=True))
         return images, weights if masked else None
@@ -190,12 +215,25 @@ class Fit:
     def _crop(self, view: int, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
         """What a photo shows in a window, [3, h, w], and how much each pixel counts, [1, h, w]."""
         image, mask = self.capture.image(view), self.capture.mask(view)
+        if self.refinement is not None:
+            mask = self.refinement.looked_at(view, mask)
         if mask is None:
             return crop_image(image, window), torch.ones(1, *window.size)
         return crop_masked(image, mask, window)
 
+    @property
+    def _moving(self) -> tuple[Parameter, ...]:
+        """All that may be stepped: what the model is made of, and the steps of its structure."""
+        return (*self._parameters, *(() if self.refinement is None else self.refinement.structure.parameters()))
+
+    def _rate(self, name: str) -> float:
+        family = family_of(name)
+        return rate_of(name, self.settings.rates) if family is None or family in self.settings.refine.what else 0.0
+
     def _factor(self, name: str) -> float:
-        if name.startswith("cameras.") and not unlocked(self.fraction, self.settings.unlock):
+        family = family_of(name)
+        begins = 0.0 if family is None else self.settings.refine.begins(family, self.settings.unlock)
+        if not unlocked(self.fraction, begins):
             return 0.0
         return cosine(self.fraction, self.settings.decay)
 

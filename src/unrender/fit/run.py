@@ -7,6 +7,7 @@
     checkpoint.safetensors            the newest state; see ``checkpoint.py``
     checkpoint.previous.safetensors   the state before it, used when the newest is damaged
     log.jsonl                         every message of the fit, one JSON object a line; see ``log.py``
+    refinement.json                   how far refinement moved each camera, and what of it was taken back
     eval.json, eval/                  scores of the held-out views and pictures of them
 
 A folder is a run as soon as it holds ``settings.toml``, which is written last. Nothing that exists is overwritten
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
@@ -41,13 +42,13 @@ from unrender.fit.saver import Saver
 from unrender.fit.settings import DEFAULT_STEPS, MOVABLE, FitSettings
 from unrender.fit.settings_file import read_settings, read_table, replace_text, write_settings
 from unrender.fit.source import CaptureSource, Split, refuse_replaced, source_from_table, source_to_table
-from unrender.messages import Finished, Message, Note, Saved, Stepped
+from unrender.messages import Finished, Message, Note, Refined, Saved, Stepped
 from unrender.render.model import Model
 
 __all__ = ["Run"]
 
 SETTINGS, CAPTURE, MACHINE, CHECKPOINT = "settings.toml", "capture.toml", "machine.toml", "checkpoint.safetensors"
-LOG, SCORES, PICTURES = "log.jsonl", "eval.json", "eval"
+LOG, REFINEMENT, SCORES, PICTURES = "log.jsonl", "refinement.json", "eval.json", "eval"
 _BEFORE = {CAPTURE, MACHINE, *(f".{name}.part" for name in (CAPTURE, MACHINE, SETTINGS)), *LOCK_FILES}
 """All that a folder may hold whose run never began."""
 
@@ -204,6 +205,8 @@ class Run:
         saver = Saver(self.checkpoint_path, fit, self.settings)
         try:
             for message in fit.run(stop):
+                if isinstance(message, Refined):
+                    replace_text(self.folder / REFINEMENT, json_text(asdict(message), indent=2) + "\n")
                 if isinstance(message, Finished):
                     yield saver.save()
                 yield message

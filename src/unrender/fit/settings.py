@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from unrender.errors import SettingsError
+from unrender.fit.refine.settings import RefineSettings
 from unrender.initialize.points import PointSettings
 from unrender.losses import LossSettings
 from unrender.render.settings import PointRasterSettings
@@ -54,6 +55,9 @@ def _rates() -> dict[str, float]:
         "cameras.white_point": 1e-3,
         "cameras.vignette": 1e-3,
         "cameras.response": 1e-2,
+        "cameras.poses": 0.4,  # of what is structure: pixels per step
+        "cameras.lens": 0.02,
+        "scene.points.position": 0.02,
     }
 
 
@@ -63,6 +67,7 @@ class FitSettings:
 
     ``rates``: Adam's step size per dotted parameter name or prefix (the longest prefix holds; 0 keeps it fixed);
     ``unlock``: share of the fit after which the ``cameras.*`` parameters start to move;
+    ``refine``: which families of numbers beside appearance move, see ``RefineSettings``;
     ``radiometry``: start exposures, white points, vignette and response from what photos of the same points say, see
     ``initialize/radiometry.py``; ``response_prior``: weight of the response's smoothness;
     ``decay``: factor that the rates have fallen to at the end (cosine);
@@ -86,6 +91,7 @@ class FitSettings:
     unlock: float = 0.05
     decay: float = 0.02
     ghosts: float = 0.25
+    refine: RefineSettings = field(default_factory=RefineSettings)
     radiometry: bool = False
     response_prior: float = 0.1
     on_nonfinite: Literal["stop", "skip"] = "stop"
@@ -117,6 +123,8 @@ class FitSettings:
         if self.points.channels != self.network.channels:
             expected = f"points.channels = {self.network.channels}, as the network reads"
             raise SettingsError("points and network differ", expected=expected, got=self.points.channels)
+        if self.refine.structure and self.refine.spatial == "ghosts" and self.ghosts == 0:
+            raise SettingsError("ghosts", expected='more than 0, as refine.spatial = "ghosts" asks', got=self.ghosts)
         _ = self.raster  # refuses what it cannot be told
 
     def leaves(self) -> dict[str, Any]:

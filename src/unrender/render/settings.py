@@ -25,7 +25,8 @@ class PointRasterSettings:
     ``spatial``: which points carry the derivative by positions, poses and lenses when one of them requires it: the
     ``ghosts``, the ``rendered`` rest, ``both`` or ``none``. ``moves``: how a point's move is judged, ``together`` with
     its surface, ``alone`` (Eq. 11 as printed) or always in front (``replace``), see ``kernels/rasterize_points``.
-    ``slope``: for moves together, tangent of the steepest tilt against the image plane that is still one surface.
+    ``slope``: for moves together, tangent of the steepest tilt against the image plane that is still one surface;
+    ``coarse``: 0 takes the derivative of all layers, 1 that of the coarsest alone, between them the finer ones fade in.
     """
 
     layers: int = 5
@@ -35,6 +36,7 @@ class PointRasterSettings:
     spatial: SpatialGradient = "ghosts"
     moves: Moves = "together"
     slope: float = 4.0
+    coarse: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.layers <= 12:
@@ -45,6 +47,8 @@ class PointRasterSettings:
             raise SettingsError("gamma must be positive or None", got=self.gamma)
         if not 0 <= self.ghosts < 1:
             raise SettingsError("ghosts out of range", expected="0 <= ghosts < 1", got=self.ghosts)
+        if not 0 <= self.coarse <= 1:
+            raise SettingsError("coarse out of range", expected="0 to 1", got=self.coarse)
         if self.slope < 0:
             raise SettingsError("slope must not be negative", got=self.slope)
         for name, choices in (("spatial", get_args(SpatialGradient)), ("moves", get_args(Moves))):

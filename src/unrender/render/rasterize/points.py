@@ -50,7 +50,10 @@ def rasterize(
     seen = rasterize_points(geometry, descriptors, views.detach(), rules, seed)
     image = fill_environment(seen.features, seen.counts, environment, views.detach(), cameras.size, settings.layers)
     if (motion := _motion(scene, views, settings)) is not None:
-        image = let_points_move(image, scene.position, views, geometry, descriptors, seen, rules, seed, motion)
+        shown = image if settings.coarse == 0 else image.detach()
+        moved = let_points_move(shown, scene.position, views, geometry, descriptors, seen, rules, seed, motion)
+        # The same values: the difference is 0, and carries the derivative.
+        image = moved if settings.coarse == 0 else image + _shares(settings, sizes).to(moved) * (moved - moved.detach())
     return Frame(
         features=_split(image.transpose(1, 2), sizes),
         hits=_split(seen.counts[:, None], sizes),
@@ -75,6 +78,13 @@ def _motion(scene: PointScene, views: torch.Tensor, settings: PointRasterSetting
             do='set ghosts, or spatial to "rendered", or to "none" if none of them is to be fitted',
         )
     return Motion(settings.spatial, settings.moves, settings.slope)
+
+
+def _shares(settings: PointRasterSettings, sizes: list[tuple[int, int]]) -> torch.Tensor:
+    """How much of the derivative by motion each pixel of the pyramid has, [P, 1]: by its layer, the coarsest all."""
+    last = settings.layers - 1
+    shares = torch.tensor([(1 - settings.coarse) * last - (last - layer) + 1 for layer in range(settings.layers)])
+    return shares.clamp(0, 1).repeat_interleave(torch.tensor([height * width for height, width in sizes]))[:, None]
 
 
 def _split(flat: torch.Tensor, sizes: list[tuple[int, int]]) -> tuple[torch.Tensor, ...]:

@@ -1,0 +1,123 @@
+"""The part of a fit that refines structure: what each step lets move, when it is judged, and what is said of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from unrender.cameras.camera import Cameras
+from unrender.datasets.capture import Capture
+from unrender.datasets.names import some_of
+from unrender.fit.refine.guard import Judgement, judge, kept_back
+from unrender.fit.refine.structure import Structure
+from unrender.fit.refine.table import refined_message
+from unrender.fit.settings import FitSettings
+from unrender.messages import Message, Note, Refined
+from unrender.render.model import Model
+
+__all__ = ["Refinement"]
+
+_HOLD_EVERY = 100
+"""Steps after which the world is put back where the input's cameras were."""
+
+
+class Refinement:
+    """Structure on its way through a fit. ``structure``: its steps; ``judged``: how often it was judged (in the midst
+    of the fit and at its end).
+    """
+
+    def __init__(self, model: Model, capture: Capture, settings: FitSettings) -> None:
+        self.capture, self.settings = capture, settings
+        self.structure = Structure(model, capture.cameras, capture.points.positions, settings.refine)
+        self.judged = 0
+        self._judgement: Judgement | None = None
+
+    def notes(self) -> Iterator[Message]:
+        """What a user should know before it begins."""
+        yield Note(f"refining {', '.join(self.settings.refine.structure)}")
+        if unseen := self.structure.unseen:
+            names = some_of([self.capture.names[view] for view in unseen])
+            yield Note(f"{len(unseen)} photos see too few points to be moved: {names}")
+
+    def families(self, fraction: float) -> tuple[str, ...]:
+        """What may move after ``fraction`` of the fit."""
+        refine = self.settings.refine
+        return tuple(
+            name
+            for name in refine.structure
+            if name not in self.structure.dropped and fraction >= refine.begins(name, 0)
+        )
+
+    def step(self, model: Model, cameras: Cameras, views: Sequence[int], fraction: float) -> tuple[Model, Cameras]:
+        """The model and the ``cameras`` of ``views`` as a step sees them: differentiable in what may move."""
+        families = self.families(fraction)
+        if not families:
+            return model, cameras
+        cameras = self.structure.camera_steps(cameras, views, families)
+        return self._drawn(self.structure.scene_step(model, families), fraction), cameras
+
+    def take(self, model: Model, step: int) -> Model:
+        """The model after the optimiser's step."""
+        model = self.structure.take(model)
+        if step % _HOLD_EVERY == _HOLD_EVERY - 1:
+            self.structure.hold(model)
+        return model
+
+    def looked_at(self, view: int, mask: torch.Tensor | None) -> torch.Tensor:
+        """How much each pixel counts in steps, [1, H, W]: nothing where it is kept back."""
+        size = self.structure.given.size_of(view)
+        share = self.settings.refine.kept_back
+        used = (~kept_back(view, size, share, self.settings.seed)).float()
+        return used if mask is None else used * mask
+
+    def is_due(self, fraction: float) -> bool:
+        """Whether it is time to judge."""
+        return self.judged < (fraction >= self.settings.refine.judged) + (fraction >= 1)
+
+    def judge(self, model: Model, *, at_end: bool = False) -> tuple[Model, list[Message]]:
+        """The model without what made unseen pixels worse, and what is to be said of it."""
+        self.judged = max(self.judged + 1, 2 if at_end else 1)
+        judgement, said = self.judgement(model), []
+        for family in judgement.worse_families():
+            self.structure.dropped.add(family)
+            model = self.structure.without(model, [family])
+            said.append(Note(f"refined {family} made kept-back pixels worse: taken back, and fixed from here on"))
+        worse = torch.nonzero(judgement.worse_views())[:, 0].tolist()
+        if worse:
+            self.structure.send_back(model, worse)
+            names = some_of([self.capture.names[view] for view in worse])
+            said.append(Note(f"{len(worse)} refined poses made kept-back pixels worse: taken back and fixed: {names}"))
+        for family, values in judgement.without.items():
+            gain = float((judgement.now - values).nanmean())
+            if math.isfinite(gain):
+                said.append(Note(f"refined {family}: {gain:+.2f} dB on pixels that no step looked at"))
+        self._judgement = judgement
+        return model, said
+
+    def outcome(self, model: Model) -> Refined:
+        """What it came to so far."""
+        return refined_message(model.cameras, self.capture, self.structure, self._judgement)
+
+    def judgement(self, model: Model) -> Judgement:
+        """How the refined structure compares with the input's, now."""
+        families = [name for name in self.settings.refine.structure if name not in self.structure.dropped]
+        return judge(model, self.capture, self.structure, self.settings.crop.size, self.settings.seed, families)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What is not the model's."""
+        return self.structure.state() | {"refine.judged": torch.tensor(self.judged)}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put back what ``state`` gave."""
+        self.structure.restore(tensors)
+        self.judged = int(tensors["refine.judged"])
+
+    def _drawn(self, model: Model, fraction: float) -> Model:
+        """The model as this step draws it: with derivatives as the settings say, those of fine layers fading in."""
+        refine = self.settings.refine
+        along = (fraction - refine.begins(refine.structure[0], 0)) / max(refine.coarse, 1e-9)
+        raster = replace(model.raster, spatial=refine.spatial, moves=refine.moves, coarse=max(0.0, 1 - along))
+        return replace(model, raster=raster)

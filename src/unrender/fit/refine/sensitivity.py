@@ -1,0 +1,102 @@
+"""How far the image moves when a structural number changes: what makes step sizes independent of the scene's scale.
+
+Everything here is in working pixels, and one *unit* of a number is the change of it that moves what a view sees by one
+pixel (root mean square over its points). An optimiser that steps in units steps in pixels, whatever the unit of the
+world, the lens or the size of the photos.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from unrender.cameras.camera import Cameras
+from unrender.cameras.lens import Lens, make_lens
+from unrender.geometry.rotations import skew
+
+__all__ = ["Units", "measure_units", "point_units"]
+
+_SAMPLE = 4096
+"""Points of the cloud that are looked at in each view."""
+_LEAST_SEEN = 8
+_STEP = 1e-6
+"""Of a lens parameter, relative to its size or 1."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """``poses`` [V, 6] float64: (translation [scene units], rotation [rad]) per pixel, 0 where a view sees no points;
+    ``lenses``: per camera [P] float64, parameter per pixel, 0 where that moves nothing; ``unseen``: views of no point.
+    """
+
+    poses: torch.Tensor
+    lenses: tuple[torch.Tensor, ...]
+    unseen: tuple[int, ...]
+
+
+def measure_units(cameras: Cameras, positions: torch.Tensor) -> Units:
+    """The units of the poses and lenses of ``cameras`` for what they see of ``positions`` [N, 3] float64, world."""
+    sample = positions[:: max(1, len(positions) // _SAMPLE)].double()
+    squares = torch.zeros(len(cameras), 6, dtype=torch.float64)
+    seen = torch.zeros(len(cameras), dtype=torch.int64)
+    by_lens = [torch.zeros_like(lens.params) for lens in cameras.lenses]
+    count = torch.zeros(len(cameras.lenses), dtype=torch.int64)
+    for view in range(len(cameras)):
+        points = _seen_points(cameras, view, sample)
+        seen[view] = len(points)
+        if len(points) < _LEAST_SEEN:
+            continue
+        lens, scale = cameras.lens(view), cameras.pixel_scale[view]
+        along = scale[:, None] * lens.jacobian(points)  # [N, 2, 3]
+        moved = torch.cat([along, -along @ skew(points)], dim=2)  # by exp(xi): x + t + w cross x
+        squares[view] = moved.square().sum(dim=1).mean(dim=0)
+        camera = int(cameras.camera_index[view])
+        by_lens[camera] += (scale * _by_parameters(lens, points)).square().sum(dim=(1, 2))
+        count[camera] += len(points)
+    lenses = tuple(_inverse(total / max(1, int(n))) for total, n in zip(by_lens, count, strict=True))
+    unseen = tuple(torch.nonzero(seen < _LEAST_SEEN)[:, 0].tolist())
+    return Units(_inverse(squares), lenses, unseen)
+
+
+def point_units(cameras: Cameras, views: tuple[int, ...], positions: torch.Tensor) -> torch.Tensor:
+    """Scene units per pixel across the line of sight of the nearest of ``views``, for ``positions`` [N, 3]: [N]."""
+    eyes = cameras.centers[list(views)].to(positions)
+    axis = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64)
+    focal = torch.stack([cameras.lens(v).magnification(axis)[0] * cameras.pixel_scale[v].max() for v in views])
+    units = []
+    for part in positions.split(1 << 14):
+        distance, nearest = torch.cdist(part, eyes).min(dim=1)
+        units.append(distance / focal.to(part)[nearest])
+    return torch.cat(units) if units else positions.new_zeros(0)
+
+
+def _seen_points(cameras: Cameras, view: int, positions: torch.Tensor) -> torch.Tensor:
+    """Those in the image of a view, in its camera's axes [K, 3]."""
+    rotation, translation = cameras.pose(view)
+    points = positions @ rotation.T + translation
+    pixels, valid = cameras.lens(view).project(points)
+    pixels = pixels * cameras.pixel_scale[view] + cameras.pixel_offset[view]
+    height, width = cameras.size_of(view)
+    inside = valid & (pixels >= 0).all(dim=1) & (pixels < pixels.new_tensor([width, height])).all(dim=1)
+    return points[inside]
+
+
+def _by_parameters(lens: Lens, points: torch.Tensor) -> torch.Tensor:
+    """d pixel / d parameter [P, N, 2], by central differences in float64: only a scale is wanted."""
+    rows = []
+    for place, value in enumerate(lens.params.tolist()):
+        step = torch.zeros_like(lens.params)
+        step[place] = _STEP * max(1.0, abs(value))
+        there, here = (
+            make_lens(lens.model, lens.width, lens.height, lens.params + way * step).project(points)[0]
+            for way in (1, -1)
+        )
+        rows.append((there - here) / (2 * step[place]))
+    return torch.stack(rows)
+
+
+def _inverse(squares: torch.Tensor) -> torch.Tensor:
+    """1 / root, 0 where that is no number: what moves nothing is not moved."""
+    roots = squares.sqrt()
+    return torch.where(roots > 1e-9, 1 / roots.clamp(min=1e-9), 0.0)
