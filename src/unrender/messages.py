@@ -86,7 +86,8 @@ class CameraMove:
 
     ``moved``: its centre [scene units]; ``degrees``: its axes; ``pixels``: what it sees, root mean square, NaN where
     that is nothing; ``before``, ``after``: PSNR of its kept-back pixels with the input's pose and with the refined
-    one, None where not judged; ``fate``: "refined", "taken back", "sees too few points", "held out" or "fixed".
+    one, None where not judged; ``fate``: "refined", "taken back", "sees too few points", "points leave it open", "held
+    out" or "fixed".
     """
 
     name: str

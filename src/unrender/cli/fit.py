@@ -63,6 +63,8 @@ class FitVerb:
     """Hold out every K-th photo in sorted order (0: none). Default: as the format says, else every 8th."""
     test_names: Annotated[Path | None, option("FILE")] = None
     """Hold out the photos named in this file, one a line, instead."""
+    only_given_points: Annotated[bool, flag] = False
+    """Add no points to those of the cloud, neither by stereo nor between them."""
     config: Annotated[Path | None, option("FILE.toml")] = None
     """TOML file with any of the settings that a run writes to its settings.toml."""
     session: Session = field(default_factory=Session)
@@ -72,7 +74,7 @@ class FitVerb:
         self.session.apply()
         sitting = Sitting(self.capture, self.output, self.session)
         with sitting, ProgressView(self.session.quiet) as view:
-            run = self._open_run()
+            run = self.open_run()
             sitting.fit(run, view)
             evaluation = follow(run.evaluate(), view) if run.capture.test else None
         if self.session.json:
@@ -83,7 +85,8 @@ class FitVerb:
             print_scores(run, evaluation)
         return 0
 
-    def _open_run(self) -> Run:
+    def open_run(self) -> Run:
+        """The run that is meant, made where there is none to go on with."""
         from unrender.fit.run import Run
         from unrender.fit.settings import FitSettings
 
@@ -118,6 +121,8 @@ class FitVerb:
         settings = base if self.config is None else read_settings(self.config, base)
         said = {"width": self.width, "seed": self.session.seed, "on_nonfinite": self.on_nonfinite}
         given = {name: value for name, value in said.items() if value is not None}
+        if self.only_given_points:
+            given["points"] = replace(settings.points, count=1, factor=None, stereo=False)
         if self.refine is not None:
             given["refine"] = replace(settings.refine, what=named_families(self.refine))
         if self.steps is not None or self.minutes is not None:

@@ -26,6 +26,7 @@ from typing import Annotated
 import tyro
 
 from unrender import __version__
+from unrender.cli.align import AlignVerb
 from unrender.cli.bench import BenchVerb
 from unrender.cli.console import error_console, print_result, tolerate_any_text
 from unrender.cli.convert import ConvertVerb
@@ -48,6 +49,7 @@ _DESCRIPTION = (
 Verb = (
     Annotated[DemoVerb, tyro.conf.subcommand("demo")]
     | Annotated[FitVerb, tyro.conf.subcommand("fit")]
+    | Annotated[AlignVerb, tyro.conf.subcommand("align")]
     | Annotated[EvalVerb, tyro.conf.subcommand("eval")]
     | Annotated[RenderVerb, tyro.conf.subcommand("render")]
     | Annotated[ExportVerb, tyro.conf.subcommand("export")]

@@ -21,13 +21,14 @@ __all__ = ["Sitting"]
 
 
 class Sitting:
-    """Work on the run in ``folder``, as a context: a signal inside leaves it as Interrupted that says how to go on.
+    """Work on the run in ``folder``, as a context: a signal inside leaves it as Interrupted that says how to go on
+    with ``verb``.
 
     ``step``: how many steps are behind the run, None as long as that has not been read.
     """
 
-    def __init__(self, capture: Path, folder: Path, session: Session) -> None:
-        self._capture, self._folder, self._session = capture, folder, session
+    def __init__(self, capture: Path, folder: Path, session: Session, verb: str = "fit") -> None:
+        self._capture, self._folder, self._session, self._verb = capture, folder, session, verb
         self._fitted = False
         self.step: int | None = None
 
@@ -75,7 +76,7 @@ class Sitting:
             return "stopped before there was anything to save; the same command begins again"
         if self._fitted:
             return f"stopped; the fit is done and saved, score it with: {_command('eval', self._folder)}"
-        again = _command("fit", self._capture, "-o", self._folder, "--resume", *self._threads())
+        again = _command(self._verb, self._capture, "-o", self._folder, "--resume", *self._threads())
         checkpoint = Run.open(self._folder).checkpoint_path
         if checkpoint.exists() or previous_of(checkpoint).exists():
             return f"stopped and saved; go on with: {again}"

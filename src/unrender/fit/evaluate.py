@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 
 from unrender.cameras.camera import Cameras
 from unrender.datasets.capture import Capture
 from unrender.errors import CaptureError, RunError, ShapeError
 from unrender.images.io import write_png
+from unrender.images.panels import labelled_row
 from unrender.images.windows import SIZE
 from unrender.initialize.colors import cloud_radiance
 from unrender.messages import Evaluated, Message, Saved, Scores
@@ -231,13 +231,7 @@ def side_by_side(photo: torch.Tensor, ours: torch.Tensor, mask: torch.Tensor | N
     """
     photo = blackened(photo, mask)
     panels = (photo, ours, flip_picture(blackened(ours, mask), photo))
-    row = torch.cat([(panel.clamp(0, 1) * 255).round().byte() for panel in panels], dim=2).permute(1, 2, 0)
-    size = max(10, photo.shape[1] // 24)
-    label = Image.new("RGB", (row.shape[1], size + size // 2), "black")
-    draw, font = ImageDraw.Draw(label), ImageFont.load_default(size)
-    for index, text in enumerate(("photo", "ours", "FLIP (dark = equal)")):
-        draw.text((index * photo.shape[2] + size // 2, size // 8), text, fill="white", font=font)
-    return torch.cat([torch.frombuffer(bytearray(label.tobytes()), dtype=torch.uint8).view(-1, *row.shape[1:]), row])
+    return labelled_row(panels, ("photo", "ours", "FLIP (dark = equal)"))
 
 
 def picture_stems(names: Sequence[str]) -> list[str]:

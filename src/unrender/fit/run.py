@@ -182,6 +182,13 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"no scores ({error})", where=self.scores_path, do="run `unrender eval`") from None
 
+    def load_refinement(self) -> dict[str, Any]:
+        """What ``refinement.json`` holds, a ``Refined`` message. Raises RunError when nothing was refined."""
+        try:
+            return json.loads((self.folder / REFINEMENT).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"nothing was refined ({error})", where=self.folder, do="fit with --refine") from None
+
     def fit(self, stop: Callable[[], bool] | None = None) -> Generator[Message, None, None]:
         """Fit from where the run stands to its end, or until ``stop()`` is true; logs, saves and yields every message.
 

@@ -15,7 +15,7 @@ from unrender.fit.checkpoint import points_of
 from unrender.fit.fit import Fit, start_model
 from unrender.fit.refine.guard import Judgement, kept_back
 from unrender.fit.refine.settings import RefineSettings
-from unrender.fit.settings import FitSettings
+from unrender.fit.settings import CropSettings, FitSettings
 from unrender.messages import Note, Refined
 
 ALL = RefineSettings(what=("poses", "lens", "points"), poses=0.0, lens=0.0, points=0.0, judged=0.5)
@@ -127,10 +127,12 @@ def test_what_makes_unseen_pixels_worse_is_taken_back(
     bad = capture.train[1]
 
     def verdict(_: object) -> Judgement:
-        now = torch.full((len(capture),), 20.0, dtype=torch.float64)
-        poses = now - 1
-        poses[bad] = 21
-        return Judgement(now, {"poses": poses, "lens": now + 0.5, "points": now - 0.5})
+        tiles = 0.01 + 0.001 * torch.arange(12, dtype=torch.float64)
+
+        def times(factor: float, other: float | None = None) -> dict[int, torch.Tensor]:
+            return {view: tiles * (other or factor) if view == bad else tiles * factor for view in capture.train}
+
+        return Judgement(times(1), {"poses": times(1.2, 0.8), "lens": times(0.9), "points": times(1.1)})
 
     monkeypatch.setattr(refinement, "judgement", verdict)
     given_points = points_of(fit.model).position.clone()
@@ -154,7 +156,8 @@ def test_what_makes_unseen_pixels_worse_is_taken_back(
 
 def test_a_wrong_pose_is_seen_by_the_judge(capture: Capture, small: FitSettings) -> None:
     """After a fit with true poses, a pose that is then spoilt by hand is taken back, and no other."""
-    settings = replace(small, steps=60, refine=replace(ALL, what=("poses",), poses=1.0, judged=1.0, kept_back=0.2))
+    refine = replace(ALL, what=("poses",), poses=1.0, judged=1.0, kept_back=0.4)
+    settings = replace(small, steps=60, crop=CropSettings(size=64), refine=refine)
     fit = begin(capture, settings)
     run(fit, steps=59)
     assert fit.refinement is not None

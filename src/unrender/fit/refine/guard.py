@@ -12,18 +12,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import avg_pool2d
 
 from unrender.datasets.capture import Capture
 from unrender.fit.crops import Window, crop_cameras, crop_masked
 from unrender.fit.refine.structure import Structure
 from unrender.render.model import Model
 
-__all__ = ["Judgement", "judge", "kept_back"]
+__all__ = ["Judgement", "decibels", "judge", "kept_back"]
 
 TILE = 16
 """Edge of what is kept back in one piece [working pixels]: more than points or the loss's windows reach over."""
-_MARGIN = 0.02
-"""Decibels by which something must be worse to be taken back: less is how the renderer rounds."""
+_LEAST_USED = 0.05
+"""Share of a tile that must be usable to be judged: what a window cuts off says little."""
+_SURE = 1.64
+"""Standard errors by which something must be worse to be taken back: nineteen of twenty times that is no chance."""
 
 
 def kept_back(view: int, size: tuple[int, int], share: float, seed: int) -> torch.Tensor:
@@ -36,23 +39,44 @@ def kept_back(view: int, size: tuple[int, int], share: float, seed: int) -> torc
 
 @dataclass(frozen=True)
 class Judgement:
-    """Decibels on the kept-back pixels of each training view [V], NaN where none can be judged.
+    """Mean squared errors of the kept-back tiles of each training view: view -> [T], of none where it has none.
 
     ``now``: as the model is; ``without``: family -> with that family as the input has it.
     """
 
-    now: torch.Tensor
-    without: dict[str, torch.Tensor]
+    now: dict[int, torch.Tensor]
+    without: dict[str, dict[int, torch.Tensor]]
 
-    def worse_views(self) -> torch.Tensor:
-        """Views whose refined pose is worse than the input's, [V] bool."""
-        given = self.without.get("poses")
-        return torch.zeros_like(self.now, dtype=torch.bool) if given is None else self.now < given - _MARGIN
+    def worse_views(self) -> list[int]:
+        """Views whose refined pose is worse than the input's, beyond chance."""
+        given = self.without.get("poses", {})
+        return [view for view, errors in given.items() if _is_worse(self.now[view], errors)]
 
     def worse_families(self) -> tuple[str, ...]:
-        """Lens and points, where the mean over all views is worse with what they became."""
-        means = {name: float((self.now - values).nanmean()) for name, values in self.without.items() if name != "poses"}
-        return tuple(name for name, gain in means.items() if gain < -_MARGIN)
+        """Lens and points, where what they became is worse over all views, beyond chance."""
+        families = [name for name in self.without if name != "poses"]
+        return tuple(name for name in families if _is_worse(_all(self.now), _all(self.without[name])))
+
+    def gain(self, family: str) -> float:
+        """Decibels that a family's refinement brought, over all views; NaN where nothing can be judged."""
+        return decibels(_all(self.now)) - decibels(_all(self.without[family]))
+
+
+def decibels(errors: torch.Tensor) -> float:
+    """PSNR of mean squared errors; NaN of none."""
+    return -10 * math.log10(max(float(errors.mean()), 1e-10)) if len(errors) else math.nan
+
+
+def _all(errors: dict[int, torch.Tensor]) -> torch.Tensor:
+    return torch.cat(list(errors.values())) if errors else torch.zeros(0)
+
+
+def _is_worse(now: torch.Tensor, before: torch.Tensor) -> bool:
+    """Whether errors are larger than before, tile by tile, by more than chance has it."""
+    if len(now) < 2:
+        return False
+    more = now - before
+    return float(more.mean()) > _SURE * float(more.std()) / math.sqrt(len(more))
 
 
 @torch.no_grad()
@@ -65,15 +89,11 @@ def judge(
     windows = {view: _window(model, view, crop, seed) for view in capture.train}
     share = structure.settings.kept_back
 
-    def decibels(changed: Model) -> torch.Tensor:
-        found = torch.full((len(capture),), math.nan, dtype=torch.float64)
-        for view, window in windows.items():
-            hidden = kept_back(view, model.cameras.size_of(view), share, seed)
-            found[view] = _decibels(changed, capture, view, window, hidden)
-        return found
+    def errors(changed: Model) -> dict[int, torch.Tensor]:
+        hidden = {view: kept_back(view, model.cameras.size_of(view), share, seed) for view in windows}
+        return {view: _errors(changed, capture, view, window, hidden[view]) for view, window in windows.items()}
 
-    now = decibels(model)
-    return Judgement(now, {name: decibels(structure.without(model, [name])) for name in families})
+    return Judgement(errors(model), {name: errors(structure.without(model, [name])) for name in families})
 
 
 def _window(model: Model, view: int, crop: int, seed: int) -> Window:
@@ -85,15 +105,14 @@ def _window(model: Model, view: int, crop: int, seed: int) -> Window:
     return Window(int(left), int(top), *size, size)
 
 
-def _decibels(model: Model, capture: Capture, view: int, window: Window, hidden: torch.Tensor) -> float:
-    """PSNR of the hidden pixels of a window; NaN where there are none that may be used."""
+def _errors(model: Model, capture: Capture, view: int, window: Window, hidden: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of each hidden tile of a window, [T]: of what may be used of it."""
     device = model.cameras.sizes.device
     image, mask = capture.image(view), capture.mask(view)
     usable = hidden.float() if mask is None else hidden * mask
     target, weight = (part.to(device) for part in crop_masked(image, usable, window))
-    if not float(weight.sum()):
-        return math.nan
     cameras = crop_cameras(model.cameras, [view], [window])
     ours = cameras.record(model.radiance(cameras))[0]
-    error = float(((ours - target).square().mean(dim=0, keepdim=True) * weight).sum() / weight.sum())
-    return -10 * math.log10(max(error, 1e-10))
+    squared = (ours - target).square().mean(dim=0, keepdim=True)
+    wrong, used = (avg_pool2d(part, TILE, ceil_mode=True)[0] for part in (squared * weight, weight))
+    return (wrong / used.clamp(min=1e-12))[used > _LEAST_USED].double().cpu()

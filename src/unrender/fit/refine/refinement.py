@@ -38,9 +38,11 @@ class Refinement:
     def notes(self) -> Iterator[Message]:
         """What a user should know before it begins."""
         yield Note(f"refining {', '.join(self.settings.refine.structure)}")
-        if unseen := self.structure.unseen:
-            names = some_of([self.capture.names[view] for view in unseen])
-            yield Note(f"{len(unseen)} photos see too few points to be moved: {names}")
+        reasons = {"see too few points": self.structure.unseen, "see points that leave it open": self.structure.loose}
+        for reason, views in reasons.items() if "poses" in self.settings.refine.what else ():
+            if views:
+                names = some_of([self.capture.names[view] for view in views])
+                yield Note(f"{len(views)} photos {reason} where they were taken from, and are not moved: {names}")
 
     def families(self, fraction: float) -> tuple[str, ...]:
         """What may move after ``fraction`` of the fit."""
@@ -85,15 +87,16 @@ class Refinement:
             self.structure.dropped.add(family)
             model = self.structure.without(model, [family])
             said.append(Note(f"refined {family} made kept-back pixels worse: taken back, and fixed from here on"))
-        worse = torch.nonzero(judgement.worse_views())[:, 0].tolist()
-        if worse:
+        if worse := judgement.worse_views():
             self.structure.send_back(model, worse)
             names = some_of([self.capture.names[view] for view in worse])
             said.append(Note(f"{len(worse)} refined poses made kept-back pixels worse: taken back and fixed: {names}"))
-        for family, values in judgement.without.items():
-            gain = float((judgement.now - values).nanmean())
-            if math.isfinite(gain):
-                said.append(Note(f"refined {family}: {gain:+.2f} dB on pixels that no step looked at"))
+        gains = {family: judgement.gain(family) for family in judgement.without}
+        said += [
+            Note(f"refined {family}: {gain:+.2f} dB on pixels that no step looked at")
+            for family, gain in gains.items()
+            if math.isfinite(gain)
+        ]
         self._judgement = judgement
         return model, said
 

@@ -20,6 +20,8 @@ __all__ = ["Units", "measure_units", "point_units"]
 _SAMPLE = 4096
 """Points of the cloud that are looked at in each view."""
 _LEAST_SEEN = 8
+_OPEN = 1e-6
+"""Of the motion that moves points most: what moves them less is not seen."""
 _STEP = 1e-6
 """Of a lens parameter, relative to its size or 1."""
 
@@ -27,12 +29,14 @@ _STEP = 1e-6
 @dataclass(frozen=True)
 class Units:
     """``poses`` [V, 6] float64: (translation [scene units], rotation [rad]) per pixel, 0 where a view sees no points;
-    ``lenses``: per camera [P] float64, parameter per pixel, 0 where that moves nothing; ``unseen``: views of no point.
+    ``lenses``: per camera [P] float64, parameter per pixel, 0 where that moves nothing; ``unseen``: views of fewer than
+    8 points; ``loose``: views whose points (on a line, at one place) leave some motion of the camera open.
     """
 
     poses: torch.Tensor
     lenses: tuple[torch.Tensor, ...]
     unseen: tuple[int, ...]
+    loose: tuple[int, ...]
 
 
 def measure_units(cameras: Cameras, positions: torch.Tensor) -> Units:
@@ -42,6 +46,7 @@ def measure_units(cameras: Cameras, positions: torch.Tensor) -> Units:
     seen = torch.zeros(len(cameras), dtype=torch.int64)
     by_lens = [torch.zeros_like(lens.params) for lens in cameras.lenses]
     count = torch.zeros(len(cameras.lenses), dtype=torch.int64)
+    loose = []
     for view in range(len(cameras)):
         points = _seen_points(cameras, view, sample)
         seen[view] = len(points)
@@ -51,12 +56,14 @@ def measure_units(cameras: Cameras, positions: torch.Tensor) -> Units:
         along = scale[:, None] * lens.jacobian(points)  # [N, 2, 3]
         moved = torch.cat([along, -along @ skew(points)], dim=2)  # by exp(xi): x + t + w cross x
         squares[view] = moved.square().sum(dim=1).mean(dim=0)
+        if _leaves_open(moved):
+            loose.append(view)
         camera = int(cameras.camera_index[view])
         by_lens[camera] += (scale * _by_parameters(lens, points)).square().sum(dim=(1, 2))
         count[camera] += len(points)
     lenses = tuple(_inverse(total / max(1, int(n))) for total, n in zip(by_lens, count, strict=True))
     unseen = tuple(torch.nonzero(seen < _LEAST_SEEN)[:, 0].tolist())
-    return Units(_inverse(squares), lenses, unseen)
+    return Units(_inverse(squares), lenses, unseen, tuple(loose))
 
 
 def point_units(cameras: Cameras, views: tuple[int, ...], positions: torch.Tensor) -> torch.Tensor:
@@ -80,6 +87,16 @@ def _seen_points(cameras: Cameras, view: int, positions: torch.Tensor) -> torch.
     height, width = cameras.size_of(view)
     inside = valid & (pixels >= 0).all(dim=1) & (pixels < pixels.new_tensor([width, height])).all(dim=1)
     return points[inside]
+
+
+def _leaves_open(moved: torch.Tensor) -> bool:
+    """Whether some motion of the six hardly moves any point; ``moved`` [N, 2, 6]: pixels by each of them."""
+    rows = moved.reshape(-1, 6)
+    lengths = rows.norm(dim=0)
+    if not bool((lengths > 0).all()):
+        return True
+    sizes = torch.linalg.svdvals(rows / lengths)
+    return bool(sizes[-1] < _OPEN * sizes[0])
 
 
 def _by_parameters(lens: Lens, points: torch.Tensor) -> torch.Tensor:

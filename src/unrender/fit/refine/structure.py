@@ -35,22 +35,22 @@ _FRAME = 9
 class Structure:
     """What is refined of a model's structure, between two steps.
 
-    ``given``: the cameras of the input; ``frozen`` [V] bool: views whose pose no longer moves;
-    ``dropped``: families that were taken back.
+    ``given``: the cameras of the input; ``frozen`` [V] bool: views whose pose does not move (any more); ``unseen``,
+    ``loose``: those whose points do not say where they are (see ``Units``); ``dropped``: families that were taken back.
     """
 
     def __init__(self, model: Model, given: Cameras, cloud: torch.Tensor, settings: RefineSettings) -> None:
         self.settings, self.given = settings, given
         scene, device = _points(model), model.cameras.sizes.device
         units = measure_units(given, cloud)
-        self.unseen = units.unseen
+        self.unseen, self.loose = units.unseen, units.loose
         self._pose_unit = units.poses.to(device)
         self._lens_units = tuple(unit.to(device) for unit in units.lenses)
         views = tuple(range(len(given)))
         self._point_unit = point_units(given, views, scene.position.cpu() + scene.origin.cpu()).float().to(device)
         self.began = scene.position.detach().clone()
         self.frozen = torch.zeros(len(given), dtype=torch.bool, device=device)
-        self.frozen[list(units.unseen)] = True
+        self.frozen[[*units.unseen, *units.loose]] = True
         self.dropped: set[str] = set()
         along = 1 if settings.along == "normal" else 3
         self._poses = torch.zeros(len(given), 6, dtype=torch.float64, device=device)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.datasets.capture import Capture
-from unrender.fit.refine.guard import Judgement
+from unrender.fit.refine.guard import Judgement, decibels
 from unrender.fit.refine.structure import Structure
 from unrender.geometry.rotations import log_so3
 from unrender.messages import CameraMove, LensMove, Refined
@@ -45,15 +45,16 @@ def camera_moves(
     turn = cameras.camera_from_world[:, :3, :3] @ given.camera_from_world[:, :3, :3].mT
     degrees = log_so3(turn).norm(dim=1).rad2deg()
     sample = capture.points.positions[:: max(1, len(capture.points) // _SAMPLE)].double()
-    before = None if judgement is None else judgement.without.get("poses")
+    before = {} if judgement is None else judgement.without.get("poses", {})
+    after = {} if judgement is None else judgement.now
     return tuple(
         CameraMove(
             name=name,
             moved=float(far[view]),
             degrees=float(degrees[view]),
             pixels=_pixels(cameras, given, view, sample),
-            before=_number(before, view),
-            after=_number(None if judgement is None else judgement.now, view),
+            before=_quality(before, view),
+            after=_quality(after, view),
             fate=_fate(structure, capture, view),
         )
         for view, name in enumerate(capture.names)
@@ -77,10 +78,10 @@ def _fate(structure: Structure, capture: Capture, view: int) -> str:
         return "held out"
     if view in structure.unseen:
         return "sees too few points"
+    if view in structure.loose:
+        return "points leave it open"
     return "taken back" if bool(structure.frozen[view]) else "refined"
 
 
-def _number(values: Any, view: int) -> float | None:
-    if values is None or math.isnan(float(values[view])):
-        return None
-    return float(values[view])
+def _quality(errors: Mapping[int, torch.Tensor], view: int) -> float | None:
+    return decibels(errors[view]) if view in errors and len(errors[view]) else None
