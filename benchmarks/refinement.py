@@ -49,13 +49,18 @@ VARIANTS = {
 ALIGNED = 0.5
 
 
-def fitted_room(folder: Path, steps: int) -> tuple[Capture, Path]:
-    """The room, photographed, and a file of the model that was fitted to it with the true cameras."""
-    room, model = folder / "room", folder / "fitted.pt"
-    if not (room / "sparse").exists():
+def photographed_room(folder: Path) -> Capture:
+    """The room, photographed where it is not yet."""
+    room = folder / "room"
+    if not (room / "truth.safetensors").exists():
         for _ in make_room_capture(room, ROOM):
             pass
-    capture = read_capture(room, test_every=TEST_EVERY)
+    return read_capture(room, test_every=TEST_EVERY)
+
+
+def fitted_room(folder: Path, steps: int) -> tuple[Capture, Path]:
+    """The room, and a file of the model that was fitted to it with the true cameras."""
+    capture, model = photographed_room(folder), folder / "fitted.pt"
     if not model.exists():
         settings = measured(FitSettings(steps=steps), capture)
         fit = Fit(start_model(capture, settings)[0], capture, settings)
@@ -234,7 +239,7 @@ def recover(folder: Path, steps: int, seeds: int, jobs: int) -> None:
 
 def joint(folder: Path, steps: int, seeds: int, jobs: int) -> None:
     """Everything at once: appearance is learnt while poses are refined, as a user's fit does."""
-    fitted_room(folder, 2000)
+    photographed_room(folder)
     kinds = ("photometry", "photometry,poses")
     work = [(what, seed, folder, steps) for what in kinds for seed in range(seeds)]
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
@@ -250,7 +255,7 @@ def join_one(job: tuple[str, int, Path, int]) -> tuple[str, list[float], list[fl
     """One fit from disturbed poses: errors, and errors after the similarity that explains most of them."""
     what, seed, folder, steps = job
     torch.set_num_threads(1)
-    capture, _ = fitted_room(folder, 0)
+    capture = photographed_room(folder)
     true = capture.cameras
     noise = pose_noise(len(capture), seed, degrees=0.5, share=0.002)
     noise[list(capture.test)] = 0
