@@ -41,6 +41,7 @@ ROOM = RoomSettings(views=35, width=192, height=144, keep_views=False)
 TEST_EVERY = 7  # leaves 30 that train
 VARIANTS = {
     "ghosts, four cases, together (ours)": {"spatial": "ghosts", "moves": "together"},
+    "the same, coarse to fine": {"spatial": "ghosts", "moves": "together", "coarse": 0.25},
     "ghosts, four cases as printed": {"spatial": "ghosts", "moves": "alone"},
     "ghosts, always replace": {"spatial": "ghosts", "moves": "replace"},
     "no ghosts, together": {"spatial": "rendered", "moves": "together"},

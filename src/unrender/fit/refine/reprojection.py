@@ -19,7 +19,7 @@ from unrender.scenes.points import PointScene
 
 __all__ = ["choose_sources", "reproject"]
 
-_BAND = 0.02
+_BAND = 0.05
 """Share of its depth by which a place may lie behind what a source sees nearest and still be what it sees."""
 _BEHIND = 0.05
 """Share of its depth by which a place must lie behind its surroundings to be taken for seen through a hole."""

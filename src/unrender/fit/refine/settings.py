@@ -38,7 +38,7 @@ class RefineSettings:
     along: Literal["all", "normal"] = "normal"
     kept_back: float = 0.05
     judged: float = 0.7
-    coarse: float = 0.25
+    coarse: float = 0.0
     spatial: SpatialGradient = "ghosts"
     moves: Moves = "together"
 
