@@ -1,0 +1,1 @@
+"""One-file HTML pages: what a fit did, what a capture holds."""

@@ -1,0 +1,83 @@
+"""Tables whose columns sort when their heads are clicked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from markupsafe import Markup
+
+__all__ = ["Cell", "Column", "Row", "number", "sortable_table"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its ``title``; whether it holds numbers, which stand to the right; which way a first click sorts it.
+
+    ``first``: ``""`` when it cannot be sorted; ``hint``: what the title means, shown when pointed at.
+    """
+
+    title: str
+    numeric: bool = False
+    first: Literal["up", "down", ""] = "up"
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and the value that it is sorted by: its text when None. NaN goes to the end either way."""
+
+    shows: str | Markup
+    value: float | str | None = None
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of a row, one per column; ``anchor``: the name that links give it."""
+
+    cells: Sequence[Cell]
+    anchor: str = ""
+
+
+def number(value: float | None, form: str = ".2f", missing: str = "\N{EN DASH}", tone: str = "") -> Cell:
+    """A cell with a number as ``form`` writes it, ``missing`` where there is none."""
+    if value is None or not math.isfinite(value):
+        return Cell(missing, math.nan)
+    shown = format(value, form)
+    return Cell(shown.replace("-", "\N{MINUS SIGN}") if shown[:1] == "-" else shown, value, tone)
+
+
+def sortable_table(columns: Sequence[Column], rows: Sequence[Row], style: str = "") -> Markup:
+    """A table with a head for each column; on a narrow screen it scrolls under its first column."""
+    heads = Markup("").join(map(_head, columns))
+    body = Markup("\n").join(_row(row, columns) for row in rows)
+    return Markup(
+        '<div class="wide"><table class="sortable {}"><thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>'
+    ).format(style, heads, body)
+
+
+def _head(column: Column) -> Markup:
+    style = Markup(' class="number"') if column.numeric else ""
+    hint = Markup(' title="{}"').format(column.hint) if column.hint else ""
+    if not column.first:
+        return Markup('<th scope="col"{}{}>{}</th>').format(style, hint, column.title)
+    return Markup('<th scope="col"{}{} data-first="{}"><button type="button">{}</button></th>').format(
+        style, hint, column.first, column.title
+    )
+
+
+def _row(row: Row, columns: Sequence[Column]) -> Markup:
+    anchor = Markup(' id="{}"').format(row.anchor) if row.anchor else ""
+    cells = (_cell(cell, column) for cell, column in zip(row.cells, columns, strict=True))
+    return Markup("<tr{}>{}</tr>").format(anchor, Markup("").join(cells))
+
+
+def _cell(cell: Cell, column: Column) -> Markup:
+    kinds = " ".join(filter(None, ("number" if column.numeric else "", cell.tone)))
+    style = Markup(' class="{}"').format(kinds) if kinds else ""
+    value = "" if isinstance(cell.value, float) and math.isnan(cell.value) else cell.value
+    sort = "" if cell.value is None else Markup(' data-value="{}"').format(value)
+    return Markup("<td{}{}>{}</td>").format(style, sort, cell.shows)
