@@ -16,6 +16,7 @@ __all__ = [
     "Message",
     "Note",
     "Refined",
+    "Reported",
     "Saved",
     "Scores",
     "Skipped",
@@ -145,6 +146,15 @@ class Evaluated(Message):
     name: str
     policy: str
     scores: Scores
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Reported(Message):
+    """One view was rendered and measured for a report."""
+
+    name: str
     done: int
     total: int
 

@@ -24,6 +24,7 @@ def test_fit_prints_the_table_and_nothing_else(fitted):
         "eval.json",
         "log.jsonl",
         "machine.toml",
+        "report.html",
         "settings.toml",
     ]
 
@@ -76,7 +77,8 @@ def test_a_run_without_held_out_photos_says_so(unrender, tiny_capture, small, tm
     assert said.status == 0
     assert "nothing to score" in said.out
     said = unrender("fit", tiny_capture, "-o", tmp_path / "r", "--steps", 2, "--resume", "--json")
-    assert json.loads(said.out) == {"run": str(tmp_path / "r"), "interrupted": False, "step": 2}
+    page = str(tmp_path / "r" / "report.html")
+    assert json.loads(said.out) == {"run": str(tmp_path / "r"), "interrupted": False, "step": 2, "report": page}
 
 
 def test_a_resumed_run_may_skip_what_is_not_finite(unrender, tiny_capture, fitted, tmp_path):

@@ -103,12 +103,13 @@ class DemoVerb:
             floor = follow(evaluate(plain_points(run.capture), run.capture), view)
             sensor, truth = run.load_model().cameras.sensor, load_truth(folder / "capture").cameras.sensor
             errors = photometric_errors(sensor, truth, run.capture.train)
+            page = sitting.report(run, view)
             view.say("painting")
             _paint(folder, run, truth)
         if self.session.json:
             print_json(sitting.table(run) | _summary(folder, floor, ours, errors))
         else:
-            print_result(_table(floor, ours, errors), EXPLANATION, _where_to_look(folder))
+            print_result(_table(floor, ours, errors), EXPLANATION, _where_to_look(folder, page))
         return 0
 
 
@@ -130,8 +131,9 @@ def _paint(folder: Path, run: Run, truth: Sensor) -> None:
     save_flight(folder / "flight", model, run.capture.train)
 
 
-def _where_to_look(folder: Path) -> str:
-    pictures = ", ".join(str(folder / name) for name in ("contact.png", "flight.webp", "photometry.png"))
+def _where_to_look(folder: Path, page: Path | None) -> str:
+    shown = (page, *(folder / name for name in ("contact.png", "flight.webp", "photometry.png")))
+    pictures = ", ".join(str(path) for path in shown if path is not None)
     options = ["--path", "orbit", "--tonemap", "filmic", "-o", str(folder / "orbit")]
     return f"look at {pictures}; then try: {shlex.join(['unrender', 'render', str(folder / 'run'), *options])}"
 

@@ -65,6 +65,8 @@ class FitVerb:
     """Hold out the photos named in this file, one a line, instead."""
     only_given_points: Annotated[bool, flag] = False
     """Add no points to those of the cloud, neither by stereo nor between them."""
+    no_report: Annotated[bool, flag] = False
+    """Leave no report.html in RUN; `unrender report RUN` makes it later."""
     config: Annotated[Path | None, option("FILE.toml")] = None
     """TOML file with any of the settings that a run writes to its settings.toml."""
     session: Session = field(default_factory=Session)
@@ -72,17 +74,20 @@ class FitVerb:
     def run(self) -> int:
         """Do it; the exit status."""
         self.session.apply()
-        sitting = Sitting(self.capture, self.output, self.session)
+        sitting = Sitting(self.capture, self.output, self.session, reports=not self.no_report)
         with sitting, ProgressView(self.session.quiet) as view:
             run = self.open_run()
             sitting.fit(run, view)
             evaluation = follow(run.evaluate(), view) if run.capture.test else None
+            page = sitting.report(run, view)
         if self.session.json:
             print_json(sitting.table(run))
         elif evaluation is None:
             print_result(f"fitted {self.output}; no photo was held out, so there is nothing to score")
         else:
             print_scores(run, evaluation)
+        if page is not None and not self.session.json:
+            print_result(f"report in {page}")
         return 0
 
     def open_run(self) -> Run:

@@ -35,6 +35,7 @@ from unrender.cli.eval import EvalVerb
 from unrender.cli.export import ExportVerb
 from unrender.cli.fit import FitVerb
 from unrender.cli.render import RenderVerb
+from unrender.cli.report import ReportVerb
 from unrender.cli.signals import Interrupted, signals_interrupt
 from unrender.cli.usage import usage_line
 from unrender.errors import SettingsError, UnrenderError
@@ -52,6 +53,7 @@ Verb = (
     | Annotated[AlignVerb, tyro.conf.subcommand("align")]
     | Annotated[EvalVerb, tyro.conf.subcommand("eval")]
     | Annotated[RenderVerb, tyro.conf.subcommand("render")]
+    | Annotated[ReportVerb, tyro.conf.subcommand("report")]
     | Annotated[ExportVerb, tyro.conf.subcommand("export")]
     | Annotated[ConvertVerb, tyro.conf.subcommand("convert")]
     | Annotated[BenchVerb, tyro.conf.subcommand("bench")]

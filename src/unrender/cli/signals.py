@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-__all__ = ["Interrupted", "StopRequest", "leave", "signals_interrupt", "signals_request"]
+__all__ = ["Interrupted", "StopRequest", "leave", "signals_interrupt", "signals_request", "signals_wait"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _Handler = Callable[[int, FrameType | None], object]
@@ -86,6 +86,16 @@ def signals_request(request: StopRequest, say: Callable[[str], None]) -> Iterato
 
     with _handled(note):
         yield
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Inside, a signal waits; at the end it raises Interrupted. For what takes a moment and must not be cut."""
+    came: list[int] = []
+    with _handled(lambda number, _: came.append(number)):
+        yield
+    if came:
+        raise Interrupted(came[0])
 
 
 @contextmanager

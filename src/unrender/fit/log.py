@@ -11,14 +11,17 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from unrender.messages import Message, Stepped
+from unrender.messages import Finished, Message, Note, Saved, Skipped, Started, Stepped
 
-__all__ = ["RunLog", "elapsed_at", "json_text"]
+__all__ = ["RunLog", "elapsed_at", "json_text", "read_log"]
+
+_LOGGED: dict[str, type[Message]] = {each.__name__: each for each in (Finished, Note, Saved, Skipped, Started, Stepped)}
+"""What a fit says."""
 
 
 class RunLog:
@@ -72,6 +75,15 @@ def elapsed_at(path: Path, step: int) -> float:
     return elapsed
 
 
+def read_log(path: Path) -> Iterator[Message]:
+    """The messages in a log, over all sittings; none where it is missing. Lines that say nothing are passed over.
+
+    Numbers that were not finite come back as NaN. Steps that were lost in a crash and made again come twice.
+    """
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as log:
+        yield from filter(None, map(_message, map(_parsed, log)))
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     """Any tree of plain values as strict JSON: paths as text, what is not finite as null."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False)
@@ -85,6 +97,23 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _message(entry: Mapping[str, Any]) -> Message | None:
+    """The message that was written as an ``entry``, None when it is of no kind that we know."""
+    kind = _LOGGED.get(str(entry.get("type")))
+    if kind is None or any(field.name not in entry for field in fields(kind)):
+        return None
+    return kind(**{field.name: _typed(entry[field.name], str(field.type)) for field in fields(kind)})
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """A JSON value as a message holds it."""
+    if value is None and kind == "float":
+        return math.nan
+    if isinstance(value, list):
+        return tuple(value)
+    return Path(str(value)) if kind == "Path" else value
 
 
 def _parsed(line: str) -> dict[str, Any]:

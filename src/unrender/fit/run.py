@@ -9,6 +9,7 @@
     log.jsonl                         every message of the fit, one JSON object a line; see ``log.py``
     refinement.json                   how far refinement moved each camera, and what of it was taken back
     eval.json, eval/                  scores of the held-out views and pictures of them
+    report.html                       what the fit did, for people; made by ``unrender.reports``
 
 A folder is a run as soon as it holds ``settings.toml``, which is written last. Nothing that exists is overwritten
 but by the run it belongs to, and one process at a time fits into it (``lock.py``). A checkpoint found damaged is moved
@@ -45,7 +46,7 @@ from unrender.fit.source import CaptureSource, Split, refuse_replaced, source_fr
 from unrender.messages import Finished, Message, Note, Refined, Saved, Stepped
 from unrender.render.model import Model
 
-__all__ = ["Run"]
+__all__ = ["LOG", "MACHINE", "Run"]
 
 SETTINGS, CAPTURE, MACHINE, CHECKPOINT = "settings.toml", "capture.toml", "machine.toml", "checkpoint.safetensors"
 LOG, REFINEMENT, SCORES, PICTURES = "log.jsonl", "refinement.json", "eval.json", "eval"
@@ -234,7 +235,7 @@ class Run:
         if checkpoint.note is not None:
             yield Note(checkpoint.note)
         refuse_if_too_large(self.capture, self.settings, available_memory(), ("scoring",))
-        self._refuse_replaced(self.capture.test)
+        self.refuse_replaced(self.capture.test)
         with RunLock(self.folder, ".eval.lock", "scoring this run"):
             evaluation = yield from evaluate(
                 checkpoint.load_model().to(self.device), self.capture, self.pictures_folder
@@ -247,7 +248,7 @@ class Run:
     def _ready_fit(self) -> tuple[Fit, tuple[str, ...]]:
         """A fit that stands where the run stands, and notes for the user."""
         if not self._knows_pictures:
-            self._refuse_replaced(range(len(self.capture)))
+            self.refuse_replaced(range(len(self.capture)))
         if not self._has_checkpoint:
             model, notes = self._start_model()
             return Fit(model.to(self.device), self.capture, self.settings), (*self.capture.notes, *notes)
@@ -314,7 +315,8 @@ class Run:
             return [f"the last bits may differ from a run that was never stopped ({line})" for line in changed]
         return []
 
-    def _refuse_replaced(self, views: Sequence[int]) -> None:
+    def refuse_replaced(self, views: Sequence[int]) -> None:
+        """Raises RunError when a photo or mask of ``views`` is not the one that the run began with."""
         refuse_replaced(self.capture, views, read_table(self.folder / CAPTURE))
 
     def _split(self) -> Split:

@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -47,7 +48,7 @@ _OURS = (
 """What matplotlib writes, and what stands there in a page."""
 _SIZE = (4.6, 2.9)
 """Inches of 72 units, which are pixels on a phone."""
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 11.0,
     "axes.edgecolor": MUTED,
@@ -81,7 +82,7 @@ _STYLE = {
 
 def chart(
     title: str,
-    draw: Callable[[Axes], None],
+    draw: Callable[[Axes], object],
     *,
     axes: tuple[str, str] = ("", ""),
     caption: str | Markup = "",
@@ -99,7 +100,7 @@ def chart(
         plot.set_xlabel(axes[0])
         plot.set_ylabel(axes[1])
         if labels := plot.get_legend_handles_labels()[1]:
-            figure.legend(loc="outside upper left", ncols=min(len(labels), 3))
+            figure.legend(loc="outside upper left", ncols=min(len(labels), 4))
         file = io.StringIO()
         canvas.print_svg(file, metadata={"Date": None})
     svg = _of_the_page(file.getvalue(), title, tips or {})

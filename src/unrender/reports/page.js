@@ -26,12 +26,35 @@ function sortTable(table, head) {
   const rows = [...body.rows].sort((a, b) =>
     empty(a) - empty(b) || sign * compareValues(valueOf(a, column), valueOf(b, column), numeric));
   body.append(...rows);
+  foldRows(table);
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {
   for (const head of table.querySelectorAll("th[data-first]")) {
     head.querySelector("button").addEventListener("click", () => sortTable(table, head));
   }
+}
+
+/* A long table shows its first rows, until one asks for all or follows a link to one that is hidden. */
+function foldRows(table) {
+  const shown = Number(table.dataset.folded || Infinity);
+  [...table.tBodies[0].rows].forEach((row, place) => { row.hidden = place >= shown; });
+}
+
+function unfold(table) {
+  delete table.dataset.folded;
+  foldRows(table);
+  table.parentElement.nextElementSibling.remove();
+}
+
+for (const table of document.querySelectorAll("table[data-folded]")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "unfold";
+  button.textContent = "Show all " + table.tBodies[0].rows.length;
+  button.addEventListener("click", () => unfold(table));
+  table.parentElement.after(button);
+  foldRows(table);
 }
 
 /* Two pictures with a line between them: the range input moves the line. */
@@ -49,7 +72,10 @@ function makeGallery(gallery) {
   bar.className = "chooser";
   const label = document.createElement("label");
   const list = document.createElement("select");
-  label.append(gallery.dataset.label + " ", list);
+  const name = document.createElement("span");
+  name.textContent = gallery.dataset.label;
+  list.setAttribute("aria-label", gallery.dataset.label);
+  label.append(name, list);
   for (const figure of figures) list.add(new Option(figure.dataset.title, figure.id));
   const show = (index) => {
     figures.forEach((figure, place) => { figure.hidden = place !== index; });
@@ -76,15 +102,21 @@ function makeGallery(gallery) {
 
 const choosers = [...document.querySelectorAll(".gallery")].map(makeGallery);
 
-function follow(link, event) {
-  const id = (link.getAttribute("href") || link.getAttribute("xlink:href") || "").slice(1);
-  if (!choosers.some((choose) => choose(id))) return;
-  event.preventDefault();
-  document.getElementById(id).closest(".gallery").scrollIntoView({ behavior: "smooth", block: "start" });
+/* A link leads to a figure of a gallery, which is shown then, or to a row of a table. */
+function follow(id) {
+  const target = id && document.getElementById(id);
+  if (!target) return false;
+  if (choosers.some((choose) => choose(id))) {
+    target.closest("section").scrollIntoView({ behavior: "smooth", block: "start" });
+    return true;
+  }
+  const table = target.closest("table[data-folded]");
+  if (table && target.hidden) unfold(table);
+  return false;
 }
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a");
-  if (link) follow(link, event);
+  if (link && follow((link.getAttribute("href") || "").slice(1))) event.preventDefault();
 });
 choosers.some((choose) => choose(location.hash.slice(1)));

@@ -26,6 +26,7 @@ __all__ = [
     "Tone",
     "advice_list",
     "before_after",
+    "code",
     "collapsed",
     "fact_tiles",
     "gallery",
@@ -45,13 +46,14 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 class Section:
     """A part of a page: its ``title``, also in the navigation; what stands in it; a line of explanation above that.
 
-    ``anchor``: the name that links give it, from the title when empty.
+    ``anchor``: the name that links give it, from the title when empty; ``short``: what the navigation calls it.
     """
 
     title: str
     body: Markup
     lead: str | Markup = ""
     anchor: str = ""
+    short: str = ""
 
     @property
     def name(self) -> str:
@@ -81,7 +83,9 @@ class Advice:
 
 def page(title: str, sections: Sequence[Section], *, subtitle: str | Markup = "", footer: str | Markup = "") -> str:
     """A whole HTML page."""
-    links = Markup("\n").join(Markup('<a href="#{}">{}</a>').format(each.name, each.title) for each in sections)
+    links = Markup("\n").join(
+        Markup('<a href="#{}">{}</a>').format(each.name, each.short or each.title) for each in sections
+    )
     return _PAGE.format(
         title=title,
         policy=_POLICY,
@@ -98,6 +102,11 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str | Markup = ""
 def paragraph(text: str | Markup) -> Markup:
     """Running text."""
     return Markup("<p>{}</p>").format(text)
+
+
+def code(text: str) -> Markup:
+    """Something that one types, such as an option."""
+    return Markup("<code>{}</code>").format(text)
 
 
 def note(text: str | Markup, tone: Tone = "") -> Markup:
@@ -118,7 +127,7 @@ def fact_tiles(facts: Iterable[Fact]) -> Markup:
 
 def pairs_table(pairs: Iterable[tuple[str, str | Markup]]) -> Markup:
     """Names and values, one pair a line."""
-    rows = (Markup('<tr><th scope="row">{}</th><td>{}</td></tr>').format(*pair) for pair in pairs)
+    rows = (Markup('<tr><th scope="row">{}</th><td>{}</td></tr>').format(_breakable(name), of) for name, of in pairs)
     return Markup('<div class="wide"><table class="pairs"><tbody>{}</tbody></table></div>').format(
         Markup("\n").join(rows)
     )
@@ -175,6 +184,11 @@ def gallery(figures: Sequence[Markup], label: str) -> Markup:
     ``label``: what the list chooses.
     """
     return Markup('<div class="gallery" data-label="{}">{}</div>').format(label, Markup("\n").join(figures))
+
+
+def _breakable(name: str) -> Markup:
+    """A dotted name that may go on in the next line after a dot."""
+    return Markup(".<wbr>").join(name.split("."))
 
 
 def _span(style: str, text: str | Markup) -> Markup | str:

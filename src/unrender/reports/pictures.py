@@ -42,7 +42,7 @@ def embedded(image: torch.Tensor | Image.Image, edge: int | None = None, quality
 
 def image_tag(picture: Picture, alt: str, style: str = "") -> Markup:
     """The picture in a page; ``alt``: what it shows, in words; ``style``: its class in the style sheet."""
-    return Markup('<img class="{}" src="{}" width="{}" height="{}" alt="{}" loading="lazy">').format(
+    return Markup('<img class="{}" src="{}" width="{}" height="{}" alt="{}" decoding="async">').format(
         style, picture.src, picture.width, picture.height, alt
     )
 

@@ -16,13 +16,15 @@ __all__ = ["Cell", "Column", "Row", "number", "sortable_table"]
 class Column:
     """A column: its ``title``; whether it holds numbers, which stand to the right; which way a first click sorts it.
 
-    ``first``: ``""`` when it cannot be sorted; ``hint``: what the title means, shown when pointed at.
+    ``first``: ``""`` when it cannot be sorted; ``hint``: what the title means, shown when pointed at; ``order``: how
+    the rows are sorted by it from the start, where they are.
     """
 
     title: str
     numeric: bool = False
     first: Literal["up", "down", ""] = "up"
     hint: str = ""
+    order: Literal["ascending", "descending", ""] = ""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,17 @@ def number(value: float | None, form: str = ".2f", missing: str = "\N{EN DASH}",
     return Cell(shown.replace("-", "\N{MINUS SIGN}") if shown[:1] == "-" else shown, value, tone)
 
 
-def sortable_table(columns: Sequence[Column], rows: Sequence[Row], style: str = "") -> Markup:
-    """A table with a head for each column; on a narrow screen it scrolls under its first column."""
+def sortable_table(columns: Sequence[Column], rows: Sequence[Row], folded: int = 0) -> Markup:
+    """A table with a head for each column; on a narrow screen it scrolls under its first column.
+
+    ``folded``: rows that are shown until one asks for all (0: all).
+    """
     heads = Markup("").join(map(_head, columns))
+    fold = Markup(' data-folded="{}"').format(folded) if 0 < folded < len(rows) else ""
     body = Markup("\n").join(_row(row, columns) for row in rows)
     return Markup(
-        '<div class="wide"><table class="sortable {}"><thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>'
-    ).format(style, heads, body)
+        '<div class="wide"><table class="sortable"{}><thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>'
+    ).format(fold, heads, body)
 
 
 def _head(column: Column) -> Markup:
@@ -64,8 +70,9 @@ def _head(column: Column) -> Markup:
     hint = Markup(' title="{}"').format(column.hint) if column.hint else ""
     if not column.first:
         return Markup('<th scope="col"{}{}>{}</th>').format(style, hint, column.title)
-    return Markup('<th scope="col"{}{} data-first="{}"><button type="button">{}</button></th>').format(
-        style, hint, column.first, column.title
+    order = Markup(' aria-sort="{}"').format(column.order) if column.order else ""
+    return Markup('<th scope="col"{}{}{} data-first="{}"><button type="button">{}</button></th>').format(
+        style, hint, order, column.first, column.title
     )
 
 
