@@ -112,7 +112,7 @@ def _row(row: PhotoRow) -> Row:
     white, bare = (None, None) if measured is None else (measured.clipped, measured.bare)
     cells = (
         Cell(_named(row), row.name),
-        Cell("held out" if row.held_out else "training"),
+        Cell("held\N{NO-BREAK SPACE}out" if row.held_out else "training"),
         number(psnr),
         number(ssim, ".3f"),
         number(flip, ".3f"),
