@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from unrender.render.shade.network import NetworkShader as NetworkShader
     from unrender.render.shade.network import UNetSettings as UNetSettings
     from unrender.render.tonemap import tonemap as tonemap
+    from unrender.reports.fit_report import fit_report as fit_report
     from unrender.scenes.points import PointScene as PointScene
 
 __version__ = "0.1.0"
@@ -111,6 +112,7 @@ _NAMES = {
     "unrender.render.settings": ("PointRasterSettings",),
     "unrender.render.shade.network": ("DecoderSettings", "NetworkShader", "UNetSettings"),
     "unrender.render.tonemap": ("tonemap",),
+    "unrender.reports.fit_report": ("fit_report",),
     "unrender.scenes.points": ("PointScene",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

@@ -96,7 +96,7 @@ def test_an_unscored_or_older_score_is_not_taken_for_that_of_this_state(copied):
 
 def test_a_run_without_a_log_has_a_report_without_curves(copied):
     (copied.folder / "log.jsonl").unlink()
-    copied.machine_path.unlink()
+    copied.machine_path.write_text("rubbish")
     list(fit_report(copied))
     assert "No log of the fit was found" in text_of(copied)
     assert "<h3>Loss</h3>" not in copied.report_path.read_text("utf-8")

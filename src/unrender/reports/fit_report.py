@@ -91,7 +91,7 @@ def _told(
         capture=run.capture,
         source=run.source,
         settings=run.settings,
-        machine=read_table(run.machine_path) if run.machine_path.exists() else {},
+        machine=_machine(run),
         model=model,
         step=checkpoint.step,
         history=past,
@@ -108,6 +108,13 @@ def _large(capture: Capture, views: Sequence[MeasuredView]) -> Iterator[LargeVie
         for kind, view in noteworthy([each for each in views if each.held_out == held_out]):
             said = ", ".join(filter(None, ("held out" if held_out else "training", kind)))
             yield enlarge(said, view, capture, _EDGE)
+
+
+def _machine(run: Run) -> Mapping[str, Any]:
+    """What ``machine.toml`` holds: a report is no worse for having lost it."""
+    with suppress(SettingsError):
+        return read_table(run.machine_path)
+    return {}
 
 
 def _scores(run: Run, past: History) -> Mapping[str, Any]:
