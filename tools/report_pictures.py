@@ -17,6 +17,11 @@ PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESK_WIDTH, PHONE, GAP = 1120, (390, 844), 24
 SHOWN_ON_PHONE = ("photos", "table", "curves", "light")
+_MOVE = """place => {
+  const range = document.querySelector(".stage input");
+  range.value = place;
+  range.dispatchEvent(new Event("input"));
+}"""
 
 
 def desk(browser: Browser, address: str) -> Image.Image:
@@ -26,7 +31,7 @@ def desk(browser: Browser, address: str) -> Image.Image:
     )
     page = context.new_page()
     page.goto(address)
-    page.locator(".stage input").first.fill("44")
+    page.evaluate(_MOVE, "44")
     box = page.locator("#photos").bounding_box()
     height = box["y"] + box["height"] + 14 if box else 900
     clip = {"x": 0, "y": 0, "width": DESK_WIDTH, "height": height}
