@@ -71,6 +71,7 @@ def test_reprojected_photos_agree_where_cameras_are_right(tiny_capture, scan):
     from dataclasses import replace
 
     from unrender.datasets.read_capture import read_capture
+    from unrender.fit.checkpoint import points_of
     from unrender.fit.fit import start_model
     from unrender.fit.refine.reprojection import choose_sources, reproject
     from unrender.fit.settings import FitSettings
@@ -86,7 +87,7 @@ def test_reprojected_photos_agree_where_cameras_are_right(tiny_capture, scan):
     turned[sources, 4] = 0.1
     errors = []
     for cameras in (capture.cameras, capture.cameras.moved(turned)):
-        carried = reproject(model.scene, replace(cameras, sensor=model.cameras.sensor), capture, 4, sources)
+        carried = reproject(points_of(model), replace(cameras, sensor=model.cameras.sensor), capture, 4, sources)
         seen = carried.amax(dim=0) > 0
         assert float(seen.float().mean()) > 0.5
         errors.append(float((carried - photo).abs().mean(dim=0)[seen].median()))

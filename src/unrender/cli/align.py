@@ -65,6 +65,7 @@ class AlignVerb:
             sitting.fit(run, view)
             target = self._write_picture(run)
             self._write_cameras(run)
+            sitting.report(run, view)
         outcome = run.load_refinement()
         if self.session.json:
             files = {"cameras": self.output / CAMERAS, "picture": self.output / PICTURE}
