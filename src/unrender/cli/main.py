@@ -5,6 +5,7 @@ Exit status:
 - 0: done
 - 1: a bug of ours, asked to be reported
 - 2: something that the user can mend, said in one line on stderr
+- 3: `inspect --strict` raised an alarm
 - 129, 130, 143: stopped by SIGHUP, Ctrl-C, SIGTERM; what was saved and how to go on is said
 
 No traceback unless UNRENDER_TRACEBACK=1.
@@ -34,6 +35,7 @@ from unrender.cli.demo import DemoVerb
 from unrender.cli.eval import EvalVerb
 from unrender.cli.export import ExportVerb
 from unrender.cli.fit import FitVerb
+from unrender.cli.inspect import InspectVerb
 from unrender.cli.render import RenderVerb
 from unrender.cli.report import ReportVerb
 from unrender.cli.signals import Interrupted, signals_interrupt
@@ -43,12 +45,14 @@ from unrender.errors import SettingsError, UnrenderError
 __all__ = ["main"]
 
 _DESCRIPTION = (
-    "From photos with poses to new views: fit a neural point scene, score it on held-out photos, render and export it. "
+    "From photos with poses to new views: inspect them, fit a neural point scene, score it on held-out photos, "
+    "render and export it. "
     "`unrender demo` shows all of it on a synthetic room; `unrender --version` says which release this is."
 )
 
 Verb = (
     Annotated[DemoVerb, tyro.conf.subcommand("demo")]
+    | Annotated[InspectVerb, tyro.conf.subcommand("inspect")]
     | Annotated[FitVerb, tyro.conf.subcommand("fit")]
     | Annotated[AlignVerb, tyro.conf.subcommand("align")]
     | Annotated[EvalVerb, tyro.conf.subcommand("eval")]

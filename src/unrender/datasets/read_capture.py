@@ -20,7 +20,7 @@ from unrender.datasets.pictures import Alpha, find_alpha
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError
 
-__all__ = ["cameras_of", "read_capture"]
+__all__ = ["cameras_of", "capture_of", "read_capture"]
 
 EVERY = 8
 """Every how manieth photo is held out when neither the user nor the format says."""
@@ -51,6 +51,30 @@ def read_capture(
     """
     root = Path(path)
     found = read_reconstruction(root, format, images=None if images is None else Path(images))
+    return capture_of(
+        found,
+        root,
+        masks=masks,
+        points=points,
+        test_every=test_every,
+        test_names=test_names,
+        alpha=alpha,
+        budget=budget,
+    )
+
+
+def capture_of(
+    found: Reconstruction,
+    root: Path,
+    *,
+    masks: Path | str | None = None,
+    points: Path | str | None = None,
+    test_every: int | None = None,
+    test_names: Sequence[str] | Path | None = None,
+    alpha: Alpha | None = None,
+    budget: int = Capture.budget,
+) -> Capture:
+    """The Capture of a reconstruction that was read at ``root``; all else, and what it raises, as ``read_capture``."""
     pictures = _pictures(found, root, masks, alpha)
     cloud, cloud_notes = _points(found, root, points)
     exif_ev, exif_notes = _exposures(found, pictures.photos)

@@ -1,0 +1,1 @@
+"""What photos, points and tracks say of a reconstruction: measures, and readings of its numbers to try."""
