@@ -19,6 +19,7 @@ from unrender.errors import RunError, SettingsError
 if TYPE_CHECKING:
     from unrender.datasets.findings import CaptureFacts, Diagnosis, Finding
     from unrender.fit.forecast import Forecast
+    from unrender.fit.inspection import Inspection
     from unrender.fit.source import CaptureSource
 
 __all__ = ["InspectVerb", "inspection_lines", "inspection_table"]
@@ -64,11 +65,12 @@ class InspectVerb:
         from unrender.fit.log import json_text
 
         with ProgressView(self.session.quiet) as view:
-            diagnosis, forecast = self._follow(view)
+            found = self._follow(view)
+            diagnosis, forecast = found.diagnosis, found.forecast
             if self.html is not None:
                 from unrender.reports.capture_page import capture_page
 
-                self.html.write_text(capture_page(diagnosis, forecast), encoding="utf-8")
+                self.html.write_text(capture_page(diagnosis, forecast, found.capture), encoding="utf-8")
                 view.say(f"wrote {self.html}")
         table = inspection_table(diagnosis, forecast)
         if self.file is not None:
@@ -101,7 +103,7 @@ class InspectVerb:
             alpha=self.alpha,
         )
 
-    def _follow(self, view: ProgressView) -> tuple[Diagnosis, Forecast | None]:
+    def _follow(self, view: ProgressView) -> Inspection:
         """Look and show how far it is."""
         from unrender.datasets.diagnosis import MOST_PHOTOS
         from unrender.datasets.findings import Inspected
@@ -119,8 +121,10 @@ class InspectVerb:
 
 def inspection_table(diagnosis: Diagnosis, forecast: Forecast | None) -> dict[str, Any]:
     """The result for programs."""
-    table = asdict(diagnosis) | {"capture": diagnosis.root, "alarms": len(diagnosis.alarms), "fit": None}
-    del table["root"]
+    facts = None if diagnosis.facts is None else asdict(diagnosis.facts)
+    table: dict[str, Any] = {"capture": diagnosis.root, "alarms": len(diagnosis.alarms), "facts": facts, "fit": None}
+    table |= {name: [asdict(entry) for entry in getattr(diagnosis, name)] for name in ("findings", "photos")}
+    table["notes"] = diagnosis.notes
     if forecast is not None:
         table["fit"] = {
             "width": forecast.width,

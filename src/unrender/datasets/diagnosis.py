@@ -34,7 +34,7 @@ from unrender.datasets.evidence.statements import (
     what_is_wrong,
 )
 from unrender.datasets.findings import CaptureFacts, Diagnosis, Finding, Inspected, PhotoFacts
-from unrender.datasets.formats import read_reconstruction
+from unrender.datasets.formats import find_format, read_reconstruction
 from unrender.datasets.listed_photos import PHOTO_SUFFIXES
 from unrender.datasets.names import PictureFolder
 from unrender.datasets.photos import check_photos
@@ -80,10 +80,12 @@ def inspect_capture(
     """Look at the capture at ``path``; its parts are given as to ``read_capture``. The value of the generator is what
     was found; meanwhile it says how far it is.
 
-    Of more than ``most_photos`` photos so many are opened. Raises SettingsError for a format that is none; whatever is
-    wrong with the capture is a finding.
+    Of more than ``most_photos`` photos so many are opened. Raises SettingsError for a format that is none, CaptureError
+    when there is nothing at ``path``; whatever is wrong with the capture is a finding.
     """
     source = _Source(Path(path), masks, points, alpha)
+    if not source.root.exists():
+        find_format(source.root, format)
     yield Inspected("reading", 0.0)
     try:
         folder = None if images is None else Path(images)
@@ -160,7 +162,8 @@ def _inspected(
     rows = tuple(_photo(found, capture, looks, coverage, verdict, quality, view) for view in range(len(found)))
     yield Inspected("done", 1.0)
     ranked = sorted(wrong, key=lambda finding: finding.level != "alarm")
-    return Diagnosis(capture.root, facts, rows, tuple(ranked), capture.notes)
+    small_photos = {found.names[view]: look.thumbnail for view, look in looks.items()}
+    return Diagnosis(capture.root, facts, rows, tuple(ranked), capture.notes, small_photos)
 
 
 def _looked_at(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import torch
 
 from unrender.messages import Message
 
@@ -121,13 +124,16 @@ class CaptureFacts:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found in the capture at ``root``; ``facts`` None where it could not be read at all."""
+    """What was found in the capture at ``root``; ``facts`` None where it could not be read at all;
+    ``thumbnails``: small photos by name, uint8 [3, H, W], of those that were opened.
+    """
 
     root: Path
     facts: CaptureFacts | None
     photos: tuple[PhotoFacts, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    thumbnails: Mapping[str, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def alarms(self) -> tuple[Finding, ...]:

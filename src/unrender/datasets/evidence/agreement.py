@@ -127,7 +127,7 @@ def agreement(samples: Samples, views: int, points: int) -> Agreement:
     ours, theirs, view = samples.details[met], others[met], samples.view[met]
     pairs = int(met.sum())
     return Agreement(
-        value=float(_correlation(ours, theirs, torch.zeros_like(view), 1)[0]) if pairs else 0.0,
+        value=float(_correlation(ours, theirs, torch.zeros_like(view), 1).nan_to_num(nan=0.0)[0]),
         pairs=pairs,
         by_view=_correlation(ours, theirs, view, views),
         counts=torch.bincount(view, minlength=views),

@@ -16,6 +16,7 @@ from scipy.ndimage import binary_erosion, uniform_filter
 
 from unrender.datasets.capture import Capture
 from unrender.datasets.synthetic.workers import side_by_side
+from unrender.images.resize import area_average
 
 __all__ = ["STEP", "Look", "look_at_photo", "looks_of"]
 
@@ -25,6 +26,7 @@ _RADII = (2, 6)
 """Half the width [working pixels] of what a fine and a coarse detail are compared with."""
 _FLAT = 0.02
 """Variation, white = 1, that counts as none: noise and compression."""
+_THUMBNAIL = 88
 _WHITE, _BLACK = 250 / 255, 6 / 255
 
 
@@ -34,8 +36,8 @@ class Look:
 
     ``details`` [2, H, W] int8, fine and coarse, in steps of ``STEP``; ``usable`` [H, W] bool: far enough from what is
     masked, None where nothing is; ``sharpness``: contrast between neighbouring pixels over that at three times the
-    distance, log2; ``contrast``: root mean square of the latter, white = 1; ``white``, ``black``: share of pixels that
-    are clipped; ``brightness``: mean, white = 1.
+    distance, log2; ``contrast``: of places ten pixels apart, root mean square, white = 1; ``white``, ``black``: share
+    of pixels that are clipped; ``brightness``: mean, white = 1; ``thumbnail`` [3, h, w] uint8.
     """
 
     details: torch.Tensor
@@ -45,6 +47,7 @@ class Look:
     white: float
     black: float
     brightness: float
+    thumbnail: torch.Tensor
 
 
 @torch.no_grad()
@@ -54,16 +57,25 @@ def look_at_photo(capture: Capture, view: int) -> Look:
     grey = image.mean(dim=0)
     seen = torch.ones_like(grey, dtype=torch.bool) if mask is None else mask[0] > 0.5
     fine, middle = grey - _blurred(grey, 1), _blurred(grey, 1) - _blurred(grey, 3)
-    sharp, contrast = (float(_mean(band.square(), seen)) for band in (fine, middle))
+    coarse = _blurred(grey, 3) - _blurred(grey, 12)
+    sharp, less, contrast = (float(_mean(band.square(), seen)) for band in (fine, middle, coarse))
     return Look(
         details=torch.stack([_details(grey, radius) for radius in _RADII]),
         usable=None if mask is None else _away_from(mask[0] > 0.5),
-        sharpness=0.5 * float(torch.log2(torch.tensor((sharp + 1e-9) / (contrast + 1e-9)))),
+        sharpness=0.5 * float(torch.log2(torch.tensor((sharp + 1e-9) / (less + 1e-9)))),
         contrast=contrast**0.5,
         white=float(_mean((image.amin(dim=0) >= _WHITE).float(), seen)),
         black=float(_mean((image.amax(dim=0) <= _BLACK).float(), seen)),
         brightness=float(_mean(grey, seen)),
+        thumbnail=_small(image),
     )
+
+
+def _small(image: torch.Tensor) -> torch.Tensor:
+    height, width = image.shape[1:]
+    scale = min(1.0, _THUMBNAIL / height)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return (area_average(image.permute(1, 2, 0), *size) * 255).round().byte().permute(2, 0, 1)
 
 
 def _details(grey: torch.Tensor, radius: int) -> torch.Tensor:

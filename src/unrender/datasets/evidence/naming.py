@@ -27,13 +27,17 @@ _CLEAR, _TWICE, _FINER, _PART = 0.2, 2.0, 0.03, 1.06
 """What a named reading must reach, and how far beyond the given one: by factor for poses; for a lens, whose mistakes
 may be small, by difference and by factor."""
 _TRACKS_FINE = 1.5
-"""Residual [pixels per 1000 of the photo's longer edge] that no reading needs to better."""
+"""Residual that no reading needs to better: pixels, or pixels per 1000 of the photo's longer edge if these are more."""
 _TRACKS_PART = 0.65
 """A reading is named by tracks when it leaves at most this part of the residual."""
 _CLOSE = 0.02
 """Of readings that agree within this the first one counts, which is the simplest."""
 _FEW_VIEWS, _FEW_POINTS = 24, 1500
 _FEW_TRACKS = 6000
+_SPOILT = 1.1
+"""Photos name no reading under which tracks are so much worse."""
+_ENOUGH = 0.3
+"""Comparisons that a reading must leave, as part of those as given."""
 _FINALISTS = 4
 _FOCAL_FINE = tuple(1.01**step for step in range(-4, 5))
 _OFF = 0.015
@@ -72,13 +76,15 @@ def judge(
 ) -> Verdict:
     """Try the readings of ``found``. ``advance`` is told which part is done."""
     given = weigh(found, witnesses, chosen_observations(found))
-    if given.tracks is not None and not _tracks_are_fine(given.tracks, found):
+    sound = given.tracks is not None and _tracks_are_fine(given.tracks, found)
+    if given.tracks is not None and not sound:
         named = _by_tracks(found, given.tracks)
         if named is not None:
             return _verdict(found, witnesses, given, named)
     advance(0.3)
     if witnesses is not None and given.photos is not None:
-        named = _by_photos(found, witnesses, given.photos, advance)
+        readings = _left_to_photos(found, witnesses, sound=sound, doubtful=given.photos.value < _SOUND)
+        named = _by_photos(found, witnesses, given.photos, readings, advance)
         if named is not None:
             return _verdict(found, witnesses, given, named)
     return Verdict(given)
@@ -92,7 +98,8 @@ def _verdict(found: Reconstruction, witnesses: Witnesses | None, given: Evidence
 
 
 def _tracks_are_fine(tracks: Residuals, found: Reconstruction) -> bool:
-    return tracks.most <= _TRACKS_FINE * 1e-3 * max(max(lens.width, lens.height) for lens in found.lenses)
+    edge = max(max(lens.width, lens.height) for lens in found.lenses)
+    return tracks.most <= max(_TRACKS_FINE, _TRACKS_FINE * 1e-3 * edge)
 
 
 def _by_tracks(found: Reconstruction, given: Residuals) -> Reading | None:
@@ -116,23 +123,37 @@ def _by_tracks(found: Reconstruction, given: Residuals) -> Reading | None:
     return best
 
 
+def _left_to_photos(found: Reconstruction, witnesses: Witnesses, *, sound: bool, doubtful: bool) -> list[Reading]:
+    """The readings between which photos can decide: ``sound`` tracks leave no doubt about poses and lenses, but photos
+    may be others, and a dense cloud may lie elsewhere.
+    """
+    if not doubtful:
+        return [] if sound else [*lens_readings(found)]
+    if not sound:
+        return [*lens_readings(found), *pose_readings(), *frame_readings(), *photo_readings()]
+    return [*(frame_readings() if witnesses.observed is None else ()), *photo_readings()]
+
+
 def _by_photos(
-    found: Reconstruction, witnesses: Witnesses, given: Agreement, advance: Callable[[float], None]
+    found: Reconstruction,
+    witnesses: Witnesses,
+    given: Agreement,
+    readings: Sequence[Reading],
+    advance: Callable[[float], None],
 ) -> Reading | None:
     """The reading under which photos agree best, if they do so clearly and much better than as given."""
     few = witnesses.fewer(_spread(witnesses.views, _FEW_VIEWS), _FEW_POINTS)
-    doubtful = given.value < _SOUND
-    poses = [*pose_readings(), *frame_readings(), *photo_readings()] if doubtful else []
-    readings = [*lens_readings(found), *poses]
+
+    least = _ENOUGH * _agreement(few, found, 0).pairs, _ENOUGH * given.pairs
 
     def score(reading: Reading, read: Reconstruction) -> float:
-        return _agreement(few, read, reading.shift, witnesses.looks).bound
+        return _worth(_agreement(few, read, reading.shift, witnesses.looks), least[0])
 
     ranked = _ranked(found, readings, score, lambda done: advance(0.3 + 0.6 * done))[:_FINALISTS]
     finalists = [_finer(found, reading, score) for _, reading in ranked]
 
     def whole(reading: Reading, read: Reconstruction) -> float:
-        return _agreement(witnesses, read, reading.shift).value
+        return _worth(_agreement(witnesses, read, reading.shift), least[1])
 
     final = _ranked(found, finalists, whole)
     if not final:
@@ -140,7 +161,24 @@ def _by_photos(
     order = {id(reading): place for place, reading in enumerate(readings)}
     close = [(order.get(id(reading), 0), value, reading) for value, reading in final if value > final[0][0] - _CLOSE]
     _, value, best = min(close, key=lambda entry: entry[:2])
-    return best if _is_clear(value, given) and not _is_slight(best) else None
+    if not _is_clear(value, given) or _is_slight(best):
+        return None
+    return None if _spoils_tracks(found, best) else best
+
+
+def _spoils_tracks(found: Reconstruction, reading: Reading) -> bool:
+    """Whether tracks, where there are any, speak against a reading."""
+    seen, read = chosen_observations(found, _FEW_TRACKS), readable(reading, found)
+    if seen is None or read is None:
+        return False
+    return residuals(read, seen).most > _SPOILT * residuals(found, seen).most
+
+
+def _worth(found: Agreement, least: float) -> float:
+    """The agreement; nothing where hardly anything is compared: two photos from nearly one place agree on what is
+    beside the points as well.
+    """
+    return found.bound if found.pairs >= least else -1.0
 
 
 def _is_clear(value: float, given: Agreement) -> bool:

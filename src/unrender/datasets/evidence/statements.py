@@ -134,7 +134,7 @@ def misplaced(found: Misplaced, names: Sequence[str], agreements: torch.Tensor) 
         )
 
 
-def outside(coverage: Coverage, names: Sequence[str], *, named: bool) -> Iterator[Finding]:
+def outside(coverage: Coverage, names: tuple[str, ...], *, named: bool) -> Iterator[Finding]:
     """Points and photos that have nothing to do with each other; ``named``: something that explains it was found."""
     if named:
         return
@@ -142,7 +142,8 @@ def outside(coverage: Coverage, names: Sequence[str], *, named: bool) -> Iterato
         title = f"{100 * coverage.outside:.0f} % of the points are in no photo"
         do = "crop the cloud to what the photos show: the others cost memory and time"
         yield Finding("points_outside", "hint", title, (), do)
-    blind = [names[view] for view in torch.nonzero(coverage.inside == 0)[:, 0].tolist()]
+    empty = (coverage.inside == 0).tolist()
+    blind = [name for name, flag in zip(names, empty, strict=True) if flag]
     if blind and len(blind) < int(coverage.inside.isfinite().sum()):
         title = f"{len(blind)} {'photo sees' if len(blind) == 1 else 'photos see'} none of the points: {some_of(blind)}"
         do = "register them again, take them out of the reconstruction, or give points where they look"
