@@ -34,7 +34,7 @@ from unrender.datasets.evidence.statements import (
     what_is_wrong,
 )
 from unrender.datasets.findings import CaptureFacts, Diagnosis, Finding, Inspected, PhotoFacts
-from unrender.datasets.formats import find_format, read_reconstruction
+from unrender.datasets.formats import FORMATS, find_format, read_reconstruction
 from unrender.datasets.listed_photos import PHOTO_SUFFIXES
 from unrender.datasets.names import PictureFolder
 from unrender.datasets.photos import check_photos
@@ -81,11 +81,13 @@ def inspect_capture(
     was found; meanwhile it says how far it is.
 
     Of more than ``most_photos`` photos so many are opened. Raises SettingsError for a format that is none, CaptureError
-    when there is nothing at ``path``; whatever is wrong with the capture is a finding.
+    when there is nothing at a path that is given; whatever is wrong with the capture is a finding.
     """
     source = _Source(Path(path), masks, points, alpha)
-    if not source.root.exists():
-        find_format(source.root, format)
+    find_format(source.root, format or next(iter(FORMATS)))  # refuses a path or name that is none
+    for place in filter(None, (images, masks, points)):
+        if not Path(place).exists():
+            raise CaptureError("no such file or folder", where=place, expected="what the options name")
     yield Inspected("reading", 0.0)
     try:
         folder = None if images is None else Path(images)
