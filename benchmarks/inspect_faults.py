@@ -238,7 +238,8 @@ def summary(table: list[Row]) -> Iterator[str]:
         yield (
             f"| {name} | {evidence} | **{sum(row.right for row in broken)} of {len(broken)}** |"
             f" {sum(row.alarmed for row in broken)} of {len(broken)} |"
-            f" {sum(row.right for row in sound)} of {len(sound)} | {statistics.median(seconds):.0f}, {max(seconds):.0f} |"
+            f" {sum(row.right for row in sound)} of {len(sound)} |"
+            f" {statistics.median(seconds):.0f}, {max(seconds):.0f} |"
         )
 
 
