@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from unrender.datasets.clouds import read_ply as read_ply
     from unrender.datasets.clouds import write_cloud as write_cloud
     from unrender.datasets.clouds import write_ply as write_ply
+    from unrender.datasets.diagnosis import inspect_capture as inspect_capture
+    from unrender.datasets.findings import Diagnosis as Diagnosis
+    from unrender.datasets.findings import Finding as Finding
     from unrender.datasets.formats import read_reconstruction as read_reconstruction
     from unrender.datasets.formats import write_reconstruction as write_reconstruction
     from unrender.datasets.read_capture import read_capture as read_capture
@@ -88,6 +91,8 @@ _NAMES = {
     "unrender.cameras.sensor": ("Sensor",),
     "unrender.datasets.capture": ("Capture",),
     "unrender.datasets.clouds": ("PointCloud", "read_cloud", "read_ply", "write_cloud", "write_ply"),
+    "unrender.datasets.diagnosis": ("inspect_capture",),
+    "unrender.datasets.findings": ("Diagnosis", "Finding"),
     "unrender.datasets.formats": ("read_reconstruction", "write_reconstruction"),
     "unrender.datasets.read_capture": ("read_capture",),
     "unrender.datasets.reconstruction": ("Reconstruction",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +17,8 @@ from unrender.reports.capture_page import capture_page
 from unrender.reports.capture_pictures import shown_views
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 ALARM = Finding("unknown", "alarm", "nothing <fits>", ("5 & 6",), "look", ("photo_2.jpg", "photo_7.jpg"))
 
 
@@ -77,22 +74,16 @@ def test_a_name_from_outside_is_no_markup(found):
 
 
 @pytest.fixture(params=["light", "dark"])
-def opened(request: pytest.FixtureRequest, html: str, tmp_path: Path) -> Iterator[Page]:
-    """The page on a phone in the system's Chromium, with nothing said on its console. Skips where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
-    program = next(filter(None, map(shutil.which, _NAMES)), None)
-    if program is None:
-        pytest.skip("no Chromium here to open pages in")
+def opened(request: pytest.FixtureRequest, browser: Browser, html: str, tmp_path: Path) -> Iterator[Page]:
+    """The page on a phone in the system's Chromium, with nothing said on its console."""
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     said: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=list(_QUIET))
-        page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=request.param)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=request.param)
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    yield page
+    page.close()
     assert said == []
 
 

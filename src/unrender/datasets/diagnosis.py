@@ -130,7 +130,7 @@ def _usable(found: Reconstruction) -> list[int]:
         path = folder.find(name)
         try:
             if path is not None:
-                check_photos({name: path}, [lens], upright=found.upright)
+                check_photos({name: path}, [lens])
                 usable.append(view)
         except CaptureError:
             pass

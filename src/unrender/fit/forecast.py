@@ -8,6 +8,7 @@ time hardly depends on where they are.
 from __future__ import annotations
 
 import statistics
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -83,7 +84,8 @@ def measure_pace(capture: Capture, settings: FitSettings, steps: int = _STEPS) -
     for view in view_order(capture.train, 0, settings.seed)[: settings.crop.batch * (steps + 1)]:
         capture.image(view)  # a fit decodes each photo once and keeps it
     shader = NetworkShader(settings.network, seed=settings.seed)
-    fit = Fit(Model(_strewn(capture, settings), shader, capture.cameras, settings.raster), capture, settings)
+    cameras = replace(capture.cameras, sensor=deepcopy(capture.cameras.sensor))  # a fit steps it in place
+    fit = Fit(Model(_strewn(capture, settings), shader, cameras, settings.raster), capture, settings)
     moments = [message.elapsed for message in fit.run() if isinstance(message, Stepped)]
     return statistics.median(after - before for before, after in pairwise(moments))
 

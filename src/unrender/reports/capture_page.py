@@ -49,6 +49,8 @@ _COLUMNS = (
     Column("camera", numeric=True),
 )
 _WHY_OUTSIDE = 0.5
+_NAMED = 3
+"""Photos that a finding names in its own words; more of them are listed."""
 
 
 def capture_page(diagnosis: Diagnosis, forecast: Forecast | None = None, capture: Capture | None = None) -> str:
@@ -83,7 +85,7 @@ def _findings(diagnosis: Diagnosis) -> Markup:
 
 def _advice(finding: Finding) -> Advice:
     named = Markup("")
-    if len(finding.photos) > 1:
+    if len(finding.photos) > _NAMED:
         named = collapsed(f"{len(finding.photos)} photos", Markup(", ").join(finding.photos))
     tone: Tone = "bad" if finding.level == "alarm" else "warn"
     return Advice(finding.title, ". ".join(finding.evidence), Markup("{}{}").format(finding.do, named), tone)

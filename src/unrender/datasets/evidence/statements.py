@@ -110,19 +110,21 @@ def misplaced(found: Misplaced, names: Sequence[str], agreements: torch.Tensor) 
             "alarm",
             f"{names[first]} and {names[second]} are exchanged",
             (
-                f"with their own pose they agree with the other photos to {agreements[first]:.2f} and"
-                f" {agreements[second]:.2f} (usual here: {usual:.2f}), each fits the pose of the other",
+                f"with their own pose they agree with the other photos to {_value(agreements, first)} and"
+                f" {_value(agreements, second)} (usual here: {usual:.2f}), each fits the pose of the other",
             ),
             "exchange the two files, or their names in the reconstruction",
             (names[first], names[second]),
         )
     for view, photo in found.belongs:
         title = f"the pose of {names[view]} belongs to {names[photo]}"
-        evidence = (f"{names[view]} agrees with the other photos to {agreements[view]:.2f} (usual here: {usual:.2f})",)
+        evidence = (
+            f"{names[view]} agrees with the other photos to {_value(agreements, view)} (usual here: {usual:.2f})",
+        )
         yield Finding("photo_misplaced", "alarm", title, evidence, "give each photo its own pose", (names[view],))
     if found.strange:
         strange = [names[view] for view in found.strange]
-        values = ", ".join(f"{agreements[view]:.2f}" for view in found.strange[:3])
+        values = ", ".join(_value(agreements, view) for view in found.strange[:3])
         what = f"{strange[0]} does not show" if len(strange) == 1 else f"{len(strange)} photos do not show"
         yield Finding(
             "photo_misplaced",
@@ -180,6 +182,10 @@ def unused_photos(unused: Sequence[Path], used: int) -> Iterator[Finding]:
         title = f"{len(unused)} of {used + len(unused)} pictures in the folder have no pose"
         do = "they are not used; register them if they show what the others do not"
         yield Finding("photos_unused", "hint", title, (some_of([path.name for path in unused]),), do)
+
+
+def _value(agreements: torch.Tensor, view: int) -> str:
+    return f"{round(float(agreements[view]), 2) + 0.0:.2f}"  # no minus before a zero
 
 
 def _photos(names: Sequence[str]) -> str:
