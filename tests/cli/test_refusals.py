@@ -403,7 +403,6 @@ VERBS: dict[str, tuple[Callable[[Place], Arguments], str]] = {
     "empty folder": (empty_folder, "empty"),
     "no points": (no_points, "points"),
     "no images": (no_images, "images"),
-    "a lens that is not rendered": (lambda p: with_lens(p, "FOV"), "a lens FOV cannot be rendered yet"),
     "unknown camera model": (lambda p: with_lens(p, "TROUT"), "unknown camera model TROUT"),
     "photos wider than they are": (lambda p: p.fit("--width", 65), "width"),
     "point cloud absent": (lambda p: p.fit("--points", p.folder / "none.ply"), "none.ply"),

@@ -14,6 +14,7 @@ from unrender.kernels.loader import gpu
 from unrender.kernels.rasterize_points import cuda
 from unrender.kernels.rasterize_points.cases import CASES, Case
 from unrender.kernels.rasterize_points.cuda_blocks import sort_points
+from unrender.kernels.rasterize_points.families import FAMILIES
 from unrender.kernels.rasterize_points.op import Geometry, Pyramids, rasterize_points
 from unrender.kernels.rasterize_points.views import pack_views
 
@@ -115,11 +116,13 @@ def test_compiles_for_every_gpu_it_is_for(source, arch, tmp_path, monkeypatch):
     made = nvrtc.compile_cubin(source, arch, COMMON)
     assert made.startswith(b"\x7fELF")
     if arch == "sm_90":
+        for family in range(len(FAMILIES)):
+            assert nvrtc.compile_cubin(source, arch, {**COMMON, "UNRENDER_FAMILY": str(family)}) != made
         half = nvrtc.compile_cubin(
             source, arch, {"UNRENDER_CHANNELS": "32", "UNRENDER_LAYERS": "12", "UNRENDER_PRECISION": "16"}
         )
         assert half != made
-        assert len(list(tmp_path.iterdir())) == 2
+        assert len(list(tmp_path.iterdir())) == 2 + len(FAMILIES)
         monkeypatch.setattr(nvrtc, "_compile", lambda *_: pytest.fail("compiled again"))
         assert nvrtc.compile_cubin(source, arch, COMMON) == made
 
@@ -136,11 +139,21 @@ def test_hits_are_the_reference_s_to_the_bit(name, place, reference):
         torch.testing.assert_close(place.gradient(inputs, weights), gradient, rtol=5e-6, atol=5e-6)
 
 
-@pytest.mark.parametrize("name", ["opencv", "opencv_inside", "simple_radial_inside", "zoomed_in", "from_afar"])
+@pytest.mark.parametrize(
+    "name", ["opencv", "opencv_inside", "simple_radial_inside", "zoomed_in", "from_afar", "ocam_close", "fov_inside"]
+)
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_no_block_is_left_out_by_mistake(name, seed, place, reference):
     """Many cameras, many small blocks at the edges of images, lenses and the half-space in front."""
     inputs = arguments(replace(CASES[name], points=8000, size=(40, 30), ghosts=0.1), seed)
+    assert_same(place.forward(inputs), reference(inputs))
+
+
+def test_views_of_one_batch_may_have_lenses_of_any_family(place, reference):
+    geometry, descriptors, _, rules, seed = arguments(CASES["opencv"])
+    names = ("pinhole", "full_opencv_inside", "ocam", "equirectangular_inside", "fov_inside", "division_inside")
+    views = torch.cat([arguments(CASES[name])[2][:1] for name in names])
+    inputs = (geometry, descriptors, views, rules, seed)
     assert_same(place.forward(inputs), reference(inputs))
 
 

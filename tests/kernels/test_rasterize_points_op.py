@@ -14,7 +14,7 @@ import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.kernels.loader import native
-from unrender.kernels.rasterize_points.cases import CASES, Case
+from unrender.kernels.rasterize_points.cases import CASES, WIDE, Case
 from unrender.kernels.rasterize_points.op import Geometry, Pyramids, _kept, rasterize_points
 from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.reference import blend, find_hits
@@ -68,8 +68,13 @@ def test_hits_are_the_reference_s_to_the_bit(name, reference):
     assert_same(rasterize_points(*inputs), reference(*inputs))
 
 
+_EDGES = ["opencv", "opencv_inside", "simple_radial_inside", "full_opencv_inside", "zoomed_in", "from_afar"]
+
+
 @compiled
-@pytest.mark.parametrize("name", ["opencv", "opencv_inside", "simple_radial_inside", "zoomed_in", "from_afar"])
+@pytest.mark.parametrize(
+    "name", [*_EDGES, *(f"{lens.lower()}_{kind}" for lens in WIDE for kind in ("inside", "close"))]
+)
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_no_block_is_left_out_by_mistake(name, seed, reference):
     """Many cameras, many small blocks at the edges of images, lenses and the half-space in front."""
@@ -130,7 +135,7 @@ def loop(geometry: Geometry, descriptors: torch.Tensor, cameras: Cameras, view: 
         yield key, descriptors[passed].double().mean(0), len(passed)
 
 
-@pytest.mark.parametrize("lens", ["simple_radial", "opencv", "pinhole_inside"])
+@pytest.mark.parametrize("lens", ["simple_radial", "opencv", "pinhole_inside", *(f"{n.lower()}_inside" for n in WIDE)])
 def test_equals_a_plain_loop(lens):
     case = replace(CASES[lens], points=150, size=(13, 18), layers=3)
     geometry, descriptors, cameras = case.make()
@@ -147,7 +152,9 @@ def test_equals_a_plain_loop(lens):
 
 
 @compiled
-@pytest.mark.parametrize("name", ["large", "ghosts", "opencv_inside", "crowded_steep"])
+@pytest.mark.parametrize(
+    "name", ["large", "ghosts", "opencv_inside", "crowded_steep", "ocam_inside", "equirectangular_inside"]
+)
 def test_any_number_of_threads_gives_the_same_bits(name):
     geometry, descriptors, *rest = arguments(CASES[name])
     results = []
@@ -160,6 +167,15 @@ def test_any_number_of_threads_gives_the_same_bits(name):
             results.append((*found, leaf.grad))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@compiled
+def test_views_of_one_batch_may_have_lenses_of_any_family(reference):
+    geometry, descriptors, _, rules, seed = arguments(CASES["opencv"])
+    names = ("pinhole", "full_opencv_inside", "ocam", "equirectangular_inside", "fov_inside", "division_inside")
+    views = torch.cat([arguments(CASES[name])[2][:1] for name in names])
+    inputs = (geometry, descriptors, views, rules, seed)
+    assert_same(rasterize_points(*inputs), reference(*inputs))
 
 
 @compiled
@@ -205,8 +221,9 @@ def test_a_gradient_may_come_in_any_layout():
 
 
 @compiled
-def test_points_that_are_not_finite_are_not_seen(reference):
-    geometry, *rest = arguments(CASES["simple_radial"])
+@pytest.mark.parametrize("lens", ["simple_radial", *(name.lower() for name in WIDE)])
+def test_points_that_are_not_finite_are_not_seen(lens, reference):
+    geometry, *rest = arguments(CASES[lens])
     position = geometry.position.clone()
     position[::7, 0], position[1::7, 1], position[2::7] = torch.nan, torch.inf, -torch.inf
     position[3::7] = 3e38

@@ -9,7 +9,8 @@ import torch
 
 from unrender.cameras.lens import LENSES, make_lens
 from unrender.errors import CaptureError
-from unrender.kernels.rasterize_points.cases import CASES, PARAMETERS
+from unrender.kernels.rasterize_points.cases import CASES, PARAMETERS, WIDE
+from unrender.kernels.rasterize_points.families import DRAWN
 from unrender.kernels.rasterize_points.op import Geometry
 from unrender.kernels.rasterize_points.projection import ghosts, project
 from unrender.kernels.rasterize_points.views import FIELDS, pack_views
@@ -17,7 +18,7 @@ from unrender.kernels.rasterize_points.views import FIELDS, pack_views
 ORIGIN = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("lens", [lens.lower() for lens in PARAMETERS])
+@pytest.mark.parametrize("lens", [*map(str.lower, PARAMETERS), *(f"{lens.lower()}_inside" for lens in WIDE)])
 def test_projects_as_the_cameras_do(lens):
     geometry, _, cameras = CASES[lens].make()
     rows = pack_views(cameras, ORIGIN)
@@ -36,8 +37,9 @@ def test_projects_as_the_cameras_do(lens):
         torch.testing.assert_close(found.reach[here], reach[here])
 
 
-def test_float32_is_near_float64():
-    geometry, _, cameras = CASES["opencv"].make()
+@pytest.mark.parametrize("lens", ["OPENCV", "FULL_OPENCV", *WIDE])
+def test_float32_is_near_float64(lens):
+    geometry, _, cameras = CASES[lens.lower()].make()
     (row, *_) = pack_views(cameras, ORIGIN)
     double = project(*Geometry(*(tensor.double() for tensor in geometry)), row)
     single = project(*geometry, row)
@@ -45,15 +47,21 @@ def test_float32_is_near_float64():
     torch.testing.assert_close(single.pixels[here], double.pixels[here].float(), rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("model", sorted(set(LENSES) - set(PARAMETERS)))
-def test_lenses_that_kernels_lack_are_refused_by_name(model):
-    """However near its family is: FULL_OPENCV drawn as OPENCV would be drawn wrongly."""
-    series = {"a0": 235.6, "a1": 150.0, "alpha": 0.5, "c": 1.0, "d": 0.0, "e": 0.0}
-    names = LENSES[model].parameter_names + (("a0", "a1") if model == "OCAM" else ())
-    lens = make_lens(model, 64, 48, [series.get(name, 50.0 if name[0] in "fcwh" else 0.1) for name in names])
-    _, _, cameras = CASES["pinhole"].make()
-    with pytest.raises(CaptureError, match=f"no lens {model}, expected one of SIMPLE_PINHOLE.*undistort"):
-        pack_views(replace(cameras, lenses=(lens,)), ORIGIN)
+def test_every_lens_is_drawn():
+    assert set(PARAMETERS) == set(LENSES) == {lens.model for lens in DRAWN}
+
+
+def test_polynomials_that_are_too_long_are_refused():
+    """Room is for 21 coefficients: the last of 22 would be left out."""
+    _, _, cameras = CASES["ocam"].make()
+    for count in (21, 22):
+        lens = make_lens("OCAM", 64, 48, [1, 0, 0, 24, 32, 40, 25, *[1e-9] * (count - 2)])
+        long = replace(cameras, lenses=(lens,))
+        if count == 21:
+            assert float(pack_views(long, ORIGIN)[0, -1]) == 1e-9
+            continue
+        with pytest.raises(CaptureError, match=r"OCAM: .*too many coefficients.*at most 21, got 22"):
+            pack_views(long, ORIGIN)
 
 
 def test_a_lens_that_kernels_do_not_know_is_named():

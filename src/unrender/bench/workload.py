@@ -50,7 +50,7 @@ class Case:
 
 
 class Sphere(NamedTuple):
-    """What is drawn: ``geometry`` of N points, ``descriptors`` [N, 4], ``views`` [1, 26] (rows of ``pack_views``)."""
+    """What is drawn: ``geometry`` of N points, ``descriptors`` [N, 4], ``views`` [1, R] (rows of ``pack_views``)."""
 
     geometry: Geometry
     descriptors: torch.Tensor

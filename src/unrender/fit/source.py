@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unrender.cameras.lens.nearest import nearest_lens
 from unrender.datasets.capture import Capture
 from unrender.datasets.photos import checksums
 from unrender.datasets.pictures import Alpha
 from unrender.datasets.read_capture import read_capture
 from unrender.errors import CaptureError, RunError
-from unrender.kernels.rasterize_points.views import DRAWN
+from unrender.kernels.rasterize_points.families import check_drawn
 
 __all__ = ["CaptureSource", "Split", "refuse_replaced", "source_from_table", "source_to_table"]
 
-NEAR = 0.1
-"""Pixels by which the nearest lens that can be rendered may differ from that of the photos."""
 _PLACES = ("images", "masks", "points")
 _CHOICES = {"test_every": int, "format": str, "alpha": str}
 _KNOWN = ("folder", *_PLACES, *_CHOICES)
@@ -44,9 +40,9 @@ class CaptureSource:
     alpha: Alpha | None = None
 
     def read(self, width: int | None = None) -> Capture:
-        """The capture, at a working ``width`` [pixels] when given; through lenses that can be rendered.
+        """The capture, at a working ``width`` [pixels] when given.
 
-        Raises CaptureError when it cannot be read, or a lens is not near one that can be rendered.
+        Raises CaptureError when it cannot be read, or a lens cannot be rendered.
         """
         capture = read_capture(
             self.folder,
@@ -58,7 +54,8 @@ class CaptureSource:
             test_names=self.test_names,
             alpha=self.alpha,
         )
-        capture = _through_drawn_lenses(capture)
+        for lens in capture.cameras.lenses:
+            check_drawn(lens)
         return capture if width is None else capture.at_width(width)
 
     def absolute(self) -> CaptureSource:
@@ -82,27 +79,6 @@ class Split:
     def names(self) -> tuple[str, ...]:
         """All views, sorted, as a capture has them."""
         return tuple(sorted(self.train + self.test))
-
-
-def _through_drawn_lenses(capture: Capture) -> Capture:
-    """The capture through lenses that the rasteriser has: its own, or the nearest where that moves no pixel by more
-    than ``NEAR``. Raises CaptureError, naming the lens, where it would.
-    """
-    lenses, notes = list(capture.cameras.lenses), list(capture.notes)
-    for camera, lens in enumerate(lenses):
-        if type(lens) in DRAWN:
-            continue
-        lenses[camera], off = nearest_lens(lens, "OPENCV")
-        if off > NEAR:
-            raise CaptureError(
-                f"photos through a lens {lens.model} cannot be rendered yet",
-                where=capture.root,
-                expected=f"one of {', '.join(drawn.model for drawn in DRAWN)}, or a lens that OPENCV comes near to",
-                got=f"OPENCV is up to {off:.3g} pixels off" if math.isfinite(off) else "a wider view than OPENCV's",
-                do="undistort the photos (colmap image_undistorter)",
-            )
-        notes.append(f"lens {lens.model} taken as OPENCV, which is up to {off:.2g} pixels off")
-    return replace(capture, cameras=replace(capture.cameras, lenses=tuple(lenses)), notes=tuple(notes))
 
 
 def source_to_table(source: CaptureSource, capture: Capture) -> dict[str, Any]:

@@ -52,7 +52,7 @@ PULL = 0.06
 class DepthMap:
     """What one view says about everything that it sees, in cells of 2^``level`` pixels.
 
-    ``depth`` [h, w]: z along the optical axis, scene units; ``color`` [3, h, w]: radiance^0.45, what a photo at the
+    ``depth`` [h, w]: as in ``Projection``, scene units; ``color`` [3, h, w]: radiance^0.45, what a photo at the
     mean exposure would have recorded; ``trust`` [h, w]: of the photo, 0 where it is masked; ``partners``: views that
     see the same points, best first.
     """
@@ -239,6 +239,10 @@ def _hypotheses(sight: Sight) -> torch.Tensor:
 
 
 def axis_rays(cameras: Cameras, view: int, level: int, size: tuple[int, int]) -> torch.Tensor:
-    """World directions [h w, 3] float64 through the cells' centres, of length 1 along the optical axis."""
+    """World directions [h w, 3] float64 through the cells' centres, as long as a depth of 1 is: along the optical axis,
+    or of length 1 where depth is the distance.
+    """
     rays = cameras.rays(view, pixel_centers(*size).reshape(-1, 2) * 2**level).double()
+    if cameras.lens(view).depth_is_distance:
+        return torch.nn.functional.normalize(rays, dim=1)
     return rays / (rays @ cameras.pose(view)[0][2])[:, None]

@@ -128,7 +128,7 @@ void spatial(Rasterizer& self, const ViewRows& rows, const Images& image, const 
   expect(depth.shape(0) == views.size() && depth.shape(1) == pixels, "depth must be [V, P]");
   expect(descriptors.shape(0) == self.scene_points(), "descriptors must be [N, D]");
   expect(!position || (position->shape(0) == self.scene_points() && position->shape(1) == 3), "position must be [N, 3]");
-  expect(!by_row || (by_row->shape(0) == views.size() && by_row->shape(1) == kViewFloats), "rows must be [V, 26]");
+  expect(!by_row || (by_row->shape(0) == views.size() && by_row->shape(1) == kViewFloats), "rows must be [V, R]");
   expect(carriers >= 0 && carriers <= 2 && moves >= 0 && moves <= 2, "no such carriers or moves");
   const Spatial tensors{image.data(),
                         gradient.data(),

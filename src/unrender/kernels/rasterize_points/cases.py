@@ -17,7 +17,7 @@ from unrender.cameras.sensor import Sensor
 from unrender.geometry.rotations import exp_so3
 from unrender.kernels.rasterize_points.op import Geometry, Rules
 
-__all__ = ["CASES", "PARAMETERS", "Case", "make_cameras", "make_cloud"]
+__all__ = ["CASES", "PARAMETERS", "WIDE", "Case", "make_cameras", "make_cloud"]
 
 PARAMETERS: dict[str, tuple[float, ...]] = {
     "SIMPLE_PINHOLE": (0.9, 0.5, 0.4),
@@ -25,8 +25,29 @@ PARAMETERS: dict[str, tuple[float, ...]] = {
     "SIMPLE_RADIAL": (0.8, 0.5, 0.4, -0.2),
     "RADIAL": (0.8, 0.5, 0.4, 0.1, -0.15),
     "OPENCV": (0.8, 0.9, 0.5, 0.4, -0.25, 0.1, 0.01, -0.02),
+    "FULL_OPENCV": (0.8, 0.9, 0.5, 0.4, 0.2, -0.1, 0.01, -0.02, 0.03, 0.4, 0.05, 0.02),
+    "SIMPLE_FISHEYE": (0.3, 0.5, 0.4),
+    "FISHEYE": (0.3, 0.25, 0.5, 0.4),
+    "SIMPLE_RADIAL_FISHEYE": (0.3, 0.5, 0.4, -0.02),
+    "RADIAL_FISHEYE": (0.3, 0.5, 0.4, 0.02, -0.01),
+    "OPENCV_FISHEYE": (0.3, 0.28, 0.5, 0.4, 0.05, -0.02, 0.004, -0.0005),
+    "THIN_PRISM_FISHEYE": (0.3, 0.28, 0.5, 0.4, 0.05, -0.01, 0.004, -0.003, 0.002, -0.0002, 0.005, -0.004),
+    "RAD_TAN_THIN_PRISM_FISHEYE": (
+        *(0.3, 0.28, 0.5, 0.4, 0.05, -0.01, 0.004, -0.0005, 0.0001, -0.00001),
+        *(0.004, -0.003, 0.005, -0.001, -0.004, 0.0005),
+    ),
+    "FOV": (0.4, 0.35, 0.5, 0.4, 0.9),
+    "OCAM": (1.02, 0.01, -0.02, 0.4, 0.5, 0.42, 0.29, -0.01, 0.02, 0.01, -0.005),
+    "EUCM": (0.3, 0.32, 0.5, 0.4, 0.6, 1.1),
+    "SIMPLE_DIVISION": (0.4, 0.5, 0.4, 0.1),
+    "DIVISION": (0.3, 0.32, 0.5, 0.4, -0.3),
+    "EQUIRECTANGULAR": (1.0, 0.7),
 }
-"""Parameters for a photo of width 1: focal lengths and centres are multiplied by the width."""
+"""Parameters for a photo of width 1: all that are in pixels are multiplied by the width."""
+
+WIDE = tuple(name for name in PARAMETERS if LENSES[name].depth_is_distance)
+"""Those that may see more than a half-space."""
+_PIXELS = ("f", "fx", "fy", "cx", "cy", "w", "h")
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,8 @@ class Case:
 CASES: dict[str, Case] = {
     **{lens.lower(): Case(lens) for lens in PARAMETERS},
     **{f"{lens.lower()}_inside": Case(lens, eyes=(0.0, 0.3, 0.9), gamma=None) for lens in PARAMETERS},
+    **{f"{lens.lower()}_within": Case(lens, eyes=(0.0, 0.5), zoom=0.4, points=8000) for lens in WIDE},
+    **{f"{lens.lower()}_close": Case(lens, points=8000, eyes=(0.1, 0.95), size=(40, 30), zoom=3.0) for lens in WIDE},
     "all_drawn": Case(gamma=None),
     "nearest_only": Case(alpha=0.0),
     "nearest_only_all_drawn": Case(alpha=0.0, gamma=None),
@@ -109,9 +132,9 @@ def make_cameras(case: Case, generator: torch.Generator) -> Cameras:
     """Cameras of one lens, turned at random, that look towards the middle or nearly so, through a crop."""
     views, (height, width) = len(case.eyes), case.size
     photo = 2 * max(height, width)
-    names = LENSES[case.lens].parameter_names
-    unit = {"f": photo * case.zoom, "c": photo}  # of focal lengths and centres; coefficients have none
-    params = [number * unit.get(name[0], 1) for name, number in zip(names, PARAMETERS[case.lens], strict=True)]
+    numbers = zip(_names(case.lens), PARAMETERS[case.lens], strict=True)
+    unit = dict.fromkeys(_PIXELS, photo) | dict.fromkeys(("cx", "cy"), photo / case.zoom)
+    params = [number * case.zoom * unit[name] if name in unit else number for name, number in numbers]
     turn = exp_so3(torch.randn(views, 3, generator=generator, dtype=torch.float64))
     pose = torch.eye(4, dtype=torch.float64).repeat(views, 1, 1)
     pose[:, :3, :3] = turn
@@ -127,3 +150,9 @@ def make_cameras(case: Case, generator: torch.Generator) -> Cameras:
         sizes=torch.tensor(case.size).expand(views, 2),
         sensor=Sensor.start(torch.full((views,), math.nan), cameras=1),
     )
+
+
+def _names(lens: str) -> tuple[str, ...]:
+    """Of parameters; coefficients of an OCAM polynomial are in pixels, as focal lengths are."""
+    fixed = LENSES[lens].parameter_names
+    return fixed + ("f",) * (len(PARAMETERS[lens]) - len(fixed))

@@ -50,11 +50,11 @@ struct Question {
 };
 
 // Loops over a lot, without branches, so that they vectorise.
-template <bool discarding>
+template <Family F, bool discarding>
 void project(const Lot& lot, const Question& ask, Projected& to) {
   for (unsigned i = 0; i < kStep; ++i) {
-    const Seen seen = see(ask.view, lot.x[i], lot.y[i], lot.z[i]);
-    const bool in_tile = bool(int(is_inside(ask.view, seen)) & int(seen.u >= ask.low_u) & int(seen.u < ask.high_u) &
+    const Seen seen = see<F>(ask.view, lot.x[i], lot.y[i], lot.z[i]);
+    const bool in_tile = bool(int(is_inside<F>(ask.view, seen)) & int(seen.u >= ask.low_u) & int(seen.u < ask.high_u) &
                               int(seen.v >= ask.low_v) & int(seen.v < ask.high_v));
     const auto u = static_cast<std::uint32_t>(static_cast<std::int32_t>(in_tile ? seen.u : ask.low_u) - ask.left);
     const auto v = static_cast<std::uint32_t>(static_cast<std::int32_t>(in_tile ? seen.v : ask.low_v) - ask.top);
@@ -62,7 +62,7 @@ void project(const Lot& lot, const Question& ask, Projected& to) {
     to.depth[i] = seen.depth;
     std::int32_t layers = in_tile ? ask.layers : 0;
     if constexpr (discarding) {
-      const float reach = magnification(ask.view.lens, seen.x, seen.y, seen.inverse_depth) * lot.reach[i];
+      const float reach = magnification<F>(ask.view.lens, seen) * lot.reach[i];
       layers = std::min(layers, layers_drawn(ask.gamma * reach));
     }
     to.layers[i] = layers;
@@ -104,7 +104,7 @@ std::size_t pack(const Projected& seen, const Lot& lot, Scratch& to, std::size_t
 #endif
 }
 
-template <bool discarding>
+template <Family F, bool discarding>
 void collect_points(const PointBlocks& blocks, const Plan& plan, std::size_t tile, const Settings& settings,
                     Scratch& scratch) {
   const Question ask(plan, tile, settings);
@@ -118,7 +118,7 @@ void collect_points(const PointBlocks& blocks, const Plan& plan, std::size_t til
     }
     const Lot* lot = blocks.lots(entry.block);
     for (const Lot* end = lot + (entry.count + kStep - 1) / kStep; lot < end; ++lot) {
-      project<discarding>(*lot, ask, seen);
+      project<F, discarding>(*lot, ask, seen);
       if (entry.look_at_normals) leave_out_backs(*lot, ask, seen);
       if (settings.ghosts > 0) leave_out_ghosts(*lot, ask, seen);
       points = pack(seen, *lot, scratch, points);
@@ -131,10 +131,12 @@ void collect_points(const PointBlocks& blocks, const Plan& plan, std::size_t til
 
 void collect(const PointBlocks& blocks, const Plan& plan, std::size_t tile, const Settings& settings,
              Scratch& scratch) {
-  if (settings.gamma > 0)
-    collect_points<true>(blocks, plan, tile, settings, scratch);
-  else
-    collect_points<false>(blocks, plan, tile, settings, scratch);
+  with_family(plan.window.view.lens, [&](auto its) {
+    if (settings.gamma > 0)
+      collect_points<decltype(its)::family, true>(blocks, plan, tile, settings, scratch);
+    else
+      collect_points<decltype(its)::family, false>(blocks, plan, tile, settings, scratch);
+  });
 }
 
 }  // namespace unrender

@@ -9,9 +9,9 @@
 // Time goes into waiting for memory. So what a point needs is read at once, whether or not it turns out to be needed, and
 // as many threads wait together as there is room for (__launch_bounds__; measured, see points_cuda.md).
 //
-// UNRENDER_CHANNELS: D. UNRENDER_LAYERS: L. UNRENDER_PRECISION: of descriptors: 32 float, 16 half,
-// 8 bfloat16. N: points of the
-// scene, M: those that are sorted, P: pixels of all layers, V: views.
+// UNRENDER_CHANNELS: D. UNRENDER_LAYERS: L. UNRENDER_PRECISION: of descriptors: 32 float, 16 half, 8 bfloat16.
+// UNRENDER_FAMILY: of the lenses of all views, see lens.h; left out where they are of several, which costs registers.
+// N: points of the scene, M: those that are sorted, P: pixels of all layers, V: views.
 #include "footprint.h"
 #include "spatial.h"
 
@@ -59,7 +59,8 @@ struct Drawn {
 };
 
 // The task's point of this thread. No early exits: they would make what follows wait for memory once more.
-UNRENDER_D Drawn draw(const Call& call, const View& view, unsigned ghost_key, const Task& task) {
+template <Family F>
+UNRENDER_D Drawn draw_through(const Call& call, const View& view, unsigned ghost_key, const Task& task) {
   const size_t step = call.number;
   const float* point = call.points + size_t(task.block) * kBlock + threadIdx.x;
   if (threadIdx.x >= task.count) return {0, 0, 0, 0, 0};
@@ -68,12 +69,12 @@ UNRENDER_D Drawn draw(const Call& call, const View& view, unsigned ghost_key, co
   if (task.look_at_normals) nx = point[3 * step], ny = point[4 * step], nz = point[5 * step];
   if (call.gamma > 0) reach = point[6 * step];
   const unsigned index = call.index[point - call.points];
-  const Seen seen = see(view, px, py, pz);
+  const Seen seen = see<F>(view, px, py, pz);
   const bool in_image = int(seen.u >= 0) & int(seen.u < float(call.width)) & int(seen.v >= 0) &
-                        int(seen.v < float(call.height)) & int(is_inside(view, seen));
+                        int(seen.v < float(call.height)) & int(is_inside<F>(view, seen));
   int layers = kLayers;
   if (call.gamma > 0) {
-    const float size = call.gamma * (magnification(view.lens, seen.x, seen.y, seen.inverse_depth) * reach);
+    const float size = call.gamma * (magnification<F>(view.lens, seen) * reach);
     layers = 0;
     for (int level = 0; level < kLayers; ++level) layers += is_drawn(size, level);
   }
@@ -81,6 +82,11 @@ UNRENDER_D Drawn draw(const Call& call, const View& view, unsigned ghost_key, co
   const bool ghost = call.ghosts > 0 && is_ghost(ghost_key, index, call.ghosts);
   const bool drawn = in_image && facing && !ghost;
   return {unsigned(drawn ? seen.u : 0.0f), unsigned(drawn ? seen.v : 0.0f), drawn ? layers : 0, seen.depth, index};
+}
+
+UNRENDER_D Drawn draw(const Call& call, const View& view, unsigned ghost_key, const Task& task) {
+  return with_family(
+      view.lens, [&](auto its) { return draw_through<decltype(its)::family>(call, view, ghost_key, task); });
 }
 
 // The pixels of the pyramid that a pixel of the finest layer lies in.
@@ -386,6 +392,7 @@ UNRENDER_D void pixel_gradient(const Call& call, const Spatial& tensors, const M
 }
 
 // The task's point of this thread, no layers where it does not carry.
+template <Family F>
 UNRENDER_D Mover mover_of(const Call& call, const View& view, unsigned ghost_key, const Task& task,
                           const Spatial& tensors, const float* descriptors, unsigned& index, float* place) {
   Mover mover{0, 0, 0, 0, 0, nullptr};
@@ -397,15 +404,15 @@ UNRENDER_D Mover mover_of(const Call& call, const View& view, unsigned ghost_key
   if (task.look_at_normals) nx = point[3 * step], ny = point[4 * step], nz = point[5 * step];
   const float reach = point[6 * step];
   index = call.index[point - call.points];
-  const Seen seen = see(view, place[0], place[1], place[2]);
+  const Seen seen = see<F>(view, place[0], place[1], place[2]);
   const float margin = float(1 << (kLayers - 1));
   const bool near = seen.u >= -margin && seen.u < float(call.width) + margin && seen.v >= -margin &&
                     seen.v < float(call.height) + margin;
   const bool ghost = is_ghost(ghost_key, index, call.ghosts);
   const bool carries = ghost ? tensors.carriers != Carriers::rendered : tensors.carriers != Carriers::ghosts;
-  if (!(carries && near && is_inside(view, seen) && is_facing(view, place[0], place[1], place[2], nx, ny, nz)))
+  if (!(carries && near && is_inside<F>(view, seen) && is_facing(view, place[0], place[1], place[2], nx, ny, nz)))
     return mover;
-  const float scale = magnification(view.lens, seen.x, seen.y, seen.inverse_depth);
+  const float scale = magnification<F>(view.lens, seen);
   int layers = kLayers;
   if (call.gamma > 0)
     for (layers = 0; layers < kLayers && is_drawn(call.gamma * (scale * reach), layers);) ++layers;
@@ -414,10 +421,12 @@ UNRENDER_D Mover mover_of(const Call& call, const View& view, unsigned ghost_key
           tensors.slope / (seen.depth * scale), descriptors + size_t(index) * kChannels};
 }
 
-// The numbers of a row of `rows` that points pull at, in the order of `Pull`.
+// The numbers of a row of `rows` that points pull at, in the order of `Pull`: those that all families have, then terms. As
+// many as the first are added up together.
 constexpr unsigned kPulled = 20;
 constexpr unsigned kGroups = 8;
 UNRENDER_D unsigned place_in_row(unsigned number) {
+  if (number >= kPulled) return unsigned(kViewFloats - kTerms) + (number - kPulled);
   return number < 12 ? number : number < 16 ? number + 3 : number + 5;  // after the eye, after the scale
 }
 
@@ -439,31 +448,38 @@ extern "C" __global__ void __launch_bounds__(kBlock)
     const Task task = tasks[size_t(number_of_view) * blocks + at];
     unsigned index_here = 0;
     float place[3] = {0, 0, 0};
-    const Mover mover = mover_of(call, view, key, task, tensors, descriptors, index_here, place);
     Pull pull{};
-    double by_u = 0, by_v = 0;
-    if (mover.layers > 0) pixel_gradient(call, tensors, mover, by_u, by_v);
-    if (by_u != 0 || by_v != 0) {
-      pull = pull_back(view, place[0], place[1], place[2], by_u, by_v);
-      for (int axis = 0; position && axis < 3; ++axis)
-        position[3 * size_t(index_here) + axis] += float(pull.position[axis]);
-    }
+    const unsigned pulled = kPulled + with_family(view.lens, [&](auto its) {
+      constexpr Family family = decltype(its)::family;
+      const Mover mover = mover_of<family>(call, view, key, task, tensors, descriptors, index_here, place);
+      double by_u = 0, by_v = 0;
+      if (mover.layers > 0) pixel_gradient(call, tensors, mover, by_u, by_v);
+      if (by_u != 0 || by_v != 0) {
+        pull = pull_back<family>(view, place[0], place[1], place[2], by_u, by_v);
+        for (int axis = 0; position && axis < 3; ++axis)
+          position[3 * size_t(index_here) + axis] += float(pull.position[axis]);
+      }
+      return unsigned(terms_of(family));
+    });
     if (!rows) continue;
-    __syncthreads();
     const double* numbers = reinterpret_cast<const double*>(&pull) + 3;  // all but the position
-    for (unsigned number = 0; number < kPulled; ++number) pulls[number * kBlock + threadIdx.x] = numbers[number];
-    __syncthreads();
-    if (threadIdx.x < kPulled * kGroups) {  // each begins elsewhere, so that memory banks are not fought over
-      double sum = 0;
-      for (unsigned i = 0; i < kBlock / kGroups; ++i)
-        sum += pulls[threadIdx.x * (kBlock / kGroups) + (i + threadIdx.x) % (kBlock / kGroups)];
-      groups[threadIdx.x] = sum;
-    }
-    __syncthreads();
-    if (threadIdx.x < kPulled) {
-      double sum = 0;
-      for (unsigned group = 0; group < kGroups; ++group) sum += groups[threadIdx.x * kGroups + group];
-      rows[size_t(task.block) * kViewFloats + place_in_row(threadIdx.x)] = sum;
+    for (unsigned first = 0; first < pulled; first += kPulled, numbers += kPulled) {
+      const unsigned together = pulled - first < kPulled ? pulled - first : kPulled;
+      __syncthreads();
+      for (unsigned number = 0; number < together; ++number) pulls[number * kBlock + threadIdx.x] = numbers[number];
+      __syncthreads();
+      if (threadIdx.x < together * kGroups) {  // each begins elsewhere, so that memory banks are not fought over
+        double sum = 0;
+        for (unsigned i = 0; i < kBlock / kGroups; ++i)
+          sum += pulls[threadIdx.x * (kBlock / kGroups) + (i + threadIdx.x) % (kBlock / kGroups)];
+        groups[threadIdx.x] = sum;
+      }
+      __syncthreads();
+      if (threadIdx.x < together) {
+        double sum = 0;
+        for (unsigned group = 0; group < kGroups; ++group) sum += groups[threadIdx.x * kGroups + group];
+        rows[size_t(task.block) * kViewFloats + place_in_row(first + threadIdx.x)] = sum;
+      }
     }
   }
 }

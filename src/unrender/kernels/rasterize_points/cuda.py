@@ -14,11 +14,13 @@ import torch
 from unrender.kernels.nvrtc import THREADS, Kernels, Launch, kernels
 from unrender.kernels.rasterize_points.cuda_blocks import SortedPoints
 from unrender.kernels.rasterize_points.reference import layer_sizes, pyramid_offsets
+from unrender.kernels.rasterize_points.views import FIELDS
 
 __all__ = ["backward", "forward", "spatial"]
 
 SOURCE = Path(__file__).with_name("cuda.cu")
 _BLOCKS_PER_PROCESSOR = 8
+_FAMILY_AT = sum(FIELDS[name] for name in list(FIELDS)[: list(FIELDS).index("family")])
 
 
 class Numbers(NamedTuple):
@@ -50,7 +52,7 @@ def forward(
     sums = torch.zeros(shape[0] * shape[1] * channels + 1, dtype=torch.int64, device=device)
     features, most = torch.empty(*shape, channels, device=device), sums[-1]
     room, pixels = c_int(62 - cloud.scene_points.bit_length()), c_uint32(shape[1])
-    with _kernels(device, channels, numbers.layers, descriptors.dtype).queue() as launch:
+    with _kernels(views, device, channels, numbers.layers, descriptors.dtype).queue() as launch:
         call = _call(launch, cloud, views, seed, numbers)
         launch("largest", call.grid, *call.arguments, _at(descriptors), _at(most))
         launch("nearest", call.grid, *call.arguments, _at(depth), pixels)
@@ -75,7 +77,7 @@ def backward(
     if not (len(views) and len(cloud.index) and channels):
         return into
     scaled, pixels = torch.empty(*shape, channels, device=device), c_uint32(shape[1])
-    with _kernels(device, channels, numbers.layers).queue() as launch:
+    with _kernels(views, device, channels, numbers.layers).queue() as launch:
         call = _call(launch, cloud, views, seed, numbers)
         steps = [c_int64(step) for step in gradient.stride()]
         launch("unmean", _over(shape), _at(gradient), *steps, _at(count), pixels, _at(scaled))
@@ -95,7 +97,7 @@ def spatial(
     how: tuple[int, int, float],
     asked: tuple[bool, bool],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """d loss / d position [N, 3] and d loss / d row [V, 26] float64 on the GPU; empty what is not ``asked`` for.
+    """d loss / d position [N, 3] and d loss / d row [V, R] float64 on the GPU; empty what is not ``asked`` for.
 
     ``shown``: image and its gradient [V, P, D], counts and depths [V, P]; ``how``: carriers, moves and slope.
     """
@@ -107,7 +109,7 @@ def spatial(
     images, descriptors = [tensor.contiguous() for tensor in shown], descriptors.float().contiguous()
     carriers, moves, slope = c_int(how[0]), c_int(how[1]), c_float(how[2])
     bands = (_band(numbers), c_float(numbers.alpha))
-    with _kernels(device, descriptors.shape[1], numbers.layers).queue() as launch:
+    with _kernels(views, device, descriptors.shape[1], numbers.layers).queue() as launch:
         call = _call(launch, cloud, views, seed, numbers, rim=2 ** (numbers.layers - 1))
         for view in range(len(views)):
             parts = torch.zeros(len(cloud.blocks) if by_view else 0, views.shape[1], dtype=torch.float64, device=device)
@@ -170,6 +172,16 @@ def _at(tensor: torch.Tensor) -> int:
 _PRECISIONS = {torch.float32: "32", torch.float16: "16", torch.bfloat16: "8"}
 
 
-def _kernels(device: torch.device, channels: int, layers: int, dtype: torch.dtype = torch.float32) -> Kernels:
+def _kernels(
+    views: torch.Tensor, device: torch.device, channels: int, layers: int, dtype: torch.dtype = torch.float32
+) -> Kernels:
     sizes = (("UNRENDER_CHANNELS", str(channels)), ("UNRENDER_LAYERS", str(layers)))
-    return kernels(SOURCE, device, (*sizes, ("UNRENDER_PRECISION", _PRECISIONS[dtype])))
+    return kernels(SOURCE, device, (*sizes, ("UNRENDER_PRECISION", _PRECISIONS[dtype]), *_family(views)))
+
+
+def _family(views: torch.Tensor) -> tuple[tuple[str, str], ...]:
+    """The family of all lenses; nothing where they are of several, or on the GPU, which would have to be waited for."""
+    if views.device.type != "cpu":
+        return ()
+    families = set(views[:, _FAMILY_AT].tolist())
+    return (("UNRENDER_FAMILY", str(int(families.pop()))),) if len(families) == 1 else ()

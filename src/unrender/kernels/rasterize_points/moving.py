@@ -49,7 +49,7 @@ def let_points_move(
     seed: torch.Tensor | None,
     motion: Motion,
 ) -> torch.Tensor:
-    """``image`` [V, P, D] as it is, with an approximated derivative by ``position`` [N, 3] and ``views`` [V, 26].
+    """``image`` [V, P, D] as it is, with an approximated derivative by ``position`` [N, 3] and ``views`` [V, R].
 
     Not included: what ``spatial_gradient`` leaves out; and of a view's row the eye, the scale and the valid slope,
     which cull and discard. ``image``: finished, the environment in it; ``seen``: what ``rasterize_points`` gave for the
@@ -87,7 +87,7 @@ def _reference(
     chance: tuple[torch.Tensor, int],
     motion: Motion,
 ) -> torch.Tensor:
-    """The same in PyTorch, for one view: ``image`` [P, D], its ``row`` [26]; ``chance``: seed and number of the view.
+    """The same in PyTorch, for one view: ``image`` [P, D], its ``row`` [R]; ``chance``: seed and number of the view.
 
     The points that can change the image are projected a second time, in float64 and with a graph.
     """
@@ -163,7 +163,7 @@ def _numbers(rules: Rules) -> tuple[Any, ...]:
     ),
 )
 def _gradient(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """d loss / d position [N, 3] and d loss / d row [V, 26] float64; empty what is not asked for."""
+    """d loss / d position [N, 3] and d loss / d row [V, R] float64; empty what is not asked for."""
     image, gradient, count, depth, *geometry, descriptors, views, seed = (t.detach() for t in arguments[:11])
     *rules, carriers, moves, slope, by_position, by_view = arguments[11:]
     module, threads = _module(), torch.get_num_threads()

@@ -66,7 +66,7 @@ class Pyramids(NamedTuple):
 def rasterize_points(
     geometry: Geometry, descriptors: torch.Tensor, views: torch.Tensor, rules: Rules, seed: torch.Tensor | None = None
 ) -> Pyramids:
-    """The pyramids of ``views`` [V, 26] (rows of ``pack_views``), Eq. 2 to 7 of ADOP, with ``descriptors`` [N, D].
+    """The pyramids of ``views`` [V, R] (rows of ``pack_views``), Eq. 2 to 7 of ADOP, with ``descriptors`` [N, D].
 
     ``seed``: int64 scalar tensor that says which points are ghosts. Points that are not finite are never seen.
     Gradient: exact to the descriptors; none to geometry and views. Same inputs, same bits, whatever the number of

@@ -97,6 +97,7 @@ std::array<double, 2> pixel_gradient(const Scene& scene, const Mover& mover) {
   return total;
 }
 
+template <Family F>
 void add_to_row(const Pull& pull, Row& row) {
   const auto add = [&row](std::size_t at, const double* numbers, int count) {
     for (int i = 0; i < count; ++i) row[at + i] += numbers[i];
@@ -105,14 +106,16 @@ void add_to_row(const Pull& pull, Row& row) {
   add(9, pull.translation, 3);
   add(15, pull.focal, 2);       // after the eye
   add(17, pull.center, 2);
-  add(21, pull.distortion, 4);  // after the scale
+  if constexpr (F != Family::panorama) add(21, pull.distortion, 4);  // after the scale
+  add(kViewFloats - kTerms, pull.terms, terms_of(F));
 }
 
+template <Family F>
 void move_point(const Scene& scene, const Lot& lot, unsigned i, const Mover& mover, Row& row) {
   const auto [by_u, by_v] = pixel_gradient(scene, mover);
   if (by_u == 0 && by_v == 0) return;
-  const Pull pull = pull_back(scene.view, lot.x[i], lot.y[i], lot.z[i], by_u, by_v);
-  add_to_row(pull, row);
+  const Pull pull = pull_back<F>(scene.view, lot.x[i], lot.y[i], lot.z[i], by_u, by_v);
+  add_to_row<F>(pull, row);
   if (scene.tensors.position == nullptr) return;
   float* position = scene.tensors.position + 3 * std::size_t(lot.index[i]);
   for (int axis = 0; axis < 3; ++axis) position[axis] += static_cast<float>(pull.position[axis]);
@@ -124,19 +127,20 @@ struct Looks {
   alignas(64) std::int32_t carries[kStep];
 };
 
+template <Family F>
 void look(const Scene& scene, const Lot& lot, Looks& to) {
   const View& view = scene.view;
   const float margin = float(1 << (scene.settings.layers - 1));
   const float width = float(scene.settings.width) + margin, height = float(scene.settings.height) + margin;
   const int ghosts = scene.tensors.carriers != Carriers::rendered, rest = scene.tensors.carriers != Carriers::ghosts;
   for (unsigned i = 0; i < kStep; ++i) {
-    const Seen seen = see(view, lot.x[i], lot.y[i], lot.z[i]);
+    const Seen seen = see<F>(view, lot.x[i], lot.y[i], lot.z[i]);
     const int near = int(seen.u >= -margin) & int(seen.u < width) & int(seen.v >= -margin) & int(seen.v < height);
     const int faces = is_facing(view, lot.x[i], lot.y[i], lot.z[i], lot.nx[i], lot.ny[i], lot.nz[i]);
     const int ghost = is_ghost(scene.ghost_key, lot.index[i], scene.settings.ghosts);
-    to.carries[i] = int(is_inside(view, seen)) & near & faces & ((ghost & ghosts) | ((1 - ghost) & rest));
+    to.carries[i] = int(is_inside<F>(view, seen)) & near & faces & ((ghost & ghosts) | ((1 - ghost) & rest));
     to.u[i] = seen.u, to.v[i] = seen.v, to.depth[i] = seen.depth;
-    to.magnification[i] = magnification(view.lens, seen.x, seen.y, seen.inverse_depth);
+    to.magnification[i] = magnification<F>(view.lens, seen);
   }
 }
 
@@ -147,9 +151,10 @@ int layers_drawn(const Settings& settings, float reach) {
   return layers;
 }
 
+template <Family F>
 void move_lot(const Scene& scene, const Lot& lot, Row& row) {
   Looks seen;
-  look(scene, lot, seen);
+  look<F>(scene, lot, seen);
   for (unsigned i = 0; i < kStep; ++i) {
     if (!seen.carries[i]) continue;
     const int layers = layers_drawn(scene.settings, seen.magnification[i] * lot.reach[i]);
@@ -160,7 +165,7 @@ void move_lot(const Scene& scene, const Lot& lot, Row& row) {
                       scene.tensors.slope / (seen.depth[i] * seen.magnification[i]),
                       layers,
                       scene.tensors.descriptors + std::size_t(lot.index[i]) * scene.channels};
-    move_point(scene, lot, i, mover, row);
+    move_point<F>(scene, lot, i, mover, row);
   }
 }
 
@@ -188,8 +193,10 @@ void spatial_gradient(const PointBlocks& blocks, const View* views, std::size_t 
       for (std::size_t block = run * kRun; block < std::min((run + 1) * kRun, blocks.blocks()); ++block) {
         const Footprint seen = blocks.footprint(block, window);
         const Lot* lot = blocks.lots(block);
-        for (const Lot* end = lot + (seen.count + kStep - 1) / kStep; lot < end; ++lot)
-          move_lot(scene, *lot, partial[run * count + view]);
+        with_family(views[view].lens, [&](auto its) {
+          for (const Lot* end = lot + (seen.count + kStep - 1) / kStep; lot < end; ++lot)
+            move_lot<decltype(its)::family>(scene, *lot, partial[run * count + view]);
+        });
       }
     }
   });

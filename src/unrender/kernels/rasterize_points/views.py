@@ -11,13 +11,9 @@ from dataclasses import replace
 import torch
 
 from unrender.cameras.camera import Cameras
-from unrender.cameras.lens import Lens
-from unrender.cameras.lens.brown import Brown, OpenCV, Radial, SimpleRadial
-from unrender.cameras.lens.central import Perspective
-from unrender.cameras.lens.pinhole import Pinhole, SimplePinhole
-from unrender.errors import CaptureError
+from unrender.kernels.rasterize_points.families import TERMS, pack_lens
 
-__all__ = ["DRAWN", "FIELDS", "pack_views"]
+__all__ = ["FIELDS", "fields_of", "pack_views"]
 
 FIELDS = {
     "rotation": 9,
@@ -28,17 +24,22 @@ FIELDS = {
     "scale": 2,
     "distortion": 4,
     "valid": 1,
+    "family": 1,
+    "widest": 1,
+    "terms": TERMS,
 }
-"""What a row holds, in order: see ``View`` in maths.h and ``Lens`` in lens.h."""
+"""What a row of R numbers holds, in order: see ``View`` in maths.h and ``Lens`` in lens.h."""
 
-DRAWN = (SimplePinhole, Pinhole, SimpleRadial, Radial, OpenCV)
-"""The lenses that ``lens.h`` has: all others are refused, their relatives too."""
+
+def fields_of(row: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The parts of a row by name, each [numbers]."""
+    return dict(zip(FIELDS, row.split(list(FIELDS.values())), strict=True))
 
 
 def pack_views(cameras: Cameras, origin: torch.Tensor) -> torch.Tensor:
-    """One row per view, [V, 26] float64 on the CPU, for points relative to ``origin`` [3] float64 (world).
+    """One row per view, [V, R] float64 on the CPU, for points relative to ``origin`` [3] float64 (world).
 
-    Differentiable in poses, lens parameters and the pixel affine, but for the eye, the scale and the valid slope, which
+    Differentiable in poses, lens parameters and the pixel affine, but for the eye, the scale and what is valid, which
     cull and discard. Raises CaptureError when the kernels lack a lens.
     """
     cameras, origin = _on_processor(cameras), origin.cpu()
@@ -59,36 +60,18 @@ def _on_processor(cameras: Cameras) -> Cameras:
 
 def _row(cameras: Cameras, view: int, origin: torch.Tensor) -> torch.Tensor:
     rotation, translation = cameras.pose(view, origin)
-    scale, offset = cameras.pixel_scale[view], cameras.pixel_offset[view]
-    focal, center, distortion, valid = _lens(cameras.lens(view))
+    scale, offset, lens = cameras.pixel_scale[view], cameras.pixel_offset[view], pack_lens(cameras.lens(view))
     parts = {
         "rotation": rotation.flatten(),
         "translation": translation,
         "eye": (-rotation.T @ translation).detach(),
-        "focal": scale * focal.to(scale),
-        "center": scale * center.to(scale) + offset,
-        "scale": (scale.max() * focal.to(scale)).detach(),  # lengths are measured with the larger scale
-        "distortion": distortion.to(scale),
-        "valid": torch.tensor([valid], dtype=torch.float64, device=scale.device),
+        "focal": scale * lens.focal.to(scale),
+        "center": scale * lens.center.to(scale) + offset,
+        "scale": (scale.max() * lens.focal.to(scale)).detach(),  # lengths are measured with the larger scale
+        "distortion": lens.distortion.to(scale),
+        "valid": scale.new_tensor([lens.valid]),
+        "family": scale.new_tensor([lens.family]),
+        "widest": scale.new_tensor([lens.widest]),
+        "terms": lens.terms.to(scale),
     }
     return torch.cat([parts[name] for name in FIELDS])
-
-
-def _check_lens(lens: Lens) -> None:
-    """By type, not by family: a lens with further terms would be drawn without them."""
-    if type(lens) not in DRAWN:
-        raise CaptureError(
-            f"the point rasteriser has no lens {lens.model}",
-            expected=f"one of {', '.join(drawn.model for drawn in DRAWN)}",
-            do="undistort the photos (colmap image_undistorter), or take the nearest lens that it has (nearest_lens)",
-        )
-
-
-def _lens(lens: Lens) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
-    """Focal lengths and centre [2] of the photo, k1 k2 p1 p2 [4], and the largest squared slope in the image."""
-    _check_lens(lens)
-    assert isinstance(lens, Perspective)
-    distortion = lens.coefficients if isinstance(lens, Brown) else (0.0, 0.0, 0.0, 0.0)
-    numbers = (torch.as_tensor(number, dtype=torch.float64) for number in (*lens.intrinsics, *distortion))
-    packed = torch.stack([number.to(lens.params.device) for number in numbers])
-    return packed[:2], packed[2:4], packed[4:], lens.valid_radius**2

@@ -73,6 +73,22 @@ void undistort_all(const Array<const double, 2>& plane, Array<double, 2> slopes,
   }
 }
 
+// For tests: directions [K, 3] in camera axes through `pixels` [K, 2] of a view, a row [R].
+void unproject_pixels(const Array<const double, 1>& row, const Array<const double, 2>& pixels,
+                      Array<double, 2> directions) {
+  expect(row.shape(0) == kViewNumbers, "a view must have as many numbers as pack_views gives it");
+  expect(pixels.shape(1) == 2 && directions.shape(1) == 3 && pixels.shape(0) == directions.shape(0),
+         "pixels must be [K, 2], directions [K, 3]");
+  const LensOf<double> lens = read_gaze(row.data()).lens;
+  with_family(lens, [&](auto its) {
+    for (std::size_t i = 0; i < pixels.shape(0); ++i) {
+      const double u = (pixels(i, 0) - lens.cx) / lens.fx, v = (pixels(i, 1) - lens.cy) / lens.fy;
+      const Way way = unproject<decltype(its)::family>(lens, u, v);
+      directions(i, 0) = way.x, directions(i, 1) = way.y, directions(i, 2) = way.z;
+    }
+  });
+}
+
 }  // namespace
 
 void bind_environment(nb::module_& m) {
@@ -81,6 +97,7 @@ void bind_environment(nb::module_& m) {
   m.def("pull_environment", &pull, nb::arg("gradient"), nb::arg("counts"), nb::arg("views"), nb::arg("texture"),
         nb::arg("height"), nb::arg("width"), nb::arg("layers"), nb::arg("threads"),
         "The gradient is added to texture.");
+  m.def("unproject", &unproject_pixels, nb::arg("row"), nb::arg("pixels"), nb::arg("directions"));
   m.def("undistort", &undistort_all, nb::arg("plane"), nb::arg("slopes"), nb::arg("k1"), nb::arg("k2"), nb::arg("p1"),
         nb::arg("p2"), nb::arg("valid"));
 }

@@ -24,9 +24,9 @@ struct Batch {
   float across[kRoom], down[kRoom];
 };
 
-// What leads to them: places in the image [fine pixels], then on the plane, then slopes.
+// What leads to them: places in the image [fine pixels], then on the plane, then directions (u, v, w).
 struct Rays {
-  double u[kRoom], v[kRoom];
+  double u[kRoom], v[kRoom], w[kRoom];
 };
 
 // Rows of one layer of one view: a task.
@@ -94,17 +94,31 @@ void undistort(const Distortion& lens, int size, Rays& rays) {
   std::copy(x, x + size, rays.u), std::copy(y, y + size, rays.v);
 }
 
+// From the plane to directions.
+template <Family F>
+void unproject_all(const LensOf<double>& lens, int size, Rays& rays) {
+  if constexpr (F == Family::brown) {
+    if (lens.k1 != 0 || lens.k2 != 0 || lens.p1 != 0 || lens.p2 != 0)
+      undistort({lens.k1, lens.k2, lens.p1, lens.p2, lens.valid}, size, rays);
+    std::fill_n(rays.w, size, 1.0);
+  } else {
+    for (int i = 0; i < size; ++i) {
+      const Way way = unproject<F>(lens, rays.u[i], rays.v[i]);
+      rays.u[i] = way.x, rays.v[i] = way.y, rays.w[i] = way.z;
+    }
+  }
+}
+
 void find_places(const Gaze& gaze, const Map& map, Rays& rays, Batch& batch) {
   const int size = batch.size;
   for (int i = 0; i < size; ++i) {
-    rays.u[i] = (rays.u[i] - gaze.cx) / gaze.fx;
-    rays.v[i] = (rays.v[i] - gaze.cy) / gaze.fy;
+    rays.u[i] = (rays.u[i] - gaze.lens.cx) / gaze.lens.fx;
+    rays.v[i] = (rays.v[i] - gaze.lens.cy) / gaze.lens.fy;
   }
-  const Distortion& lens = gaze.distortion;
-  if (lens.k1 != 0 || lens.k2 != 0 || lens.p1 != 0 || lens.p2 != 0) undistort(lens, size, rays);
+  with_family(gaze.lens, [&](auto its) { unproject_all<decltype(its)::family>(gaze.lens, size, rays); });
   int highest = map.height, lowest = 0;
   for (int i = 0; i < size; ++i) {
-    const Place place = find_place(gaze, {rays.u[i], rays.v[i]}, map.height, map.width);
+    const Place place = find_place(gaze, {rays.u[i], rays.v[i], rays.w[i]}, map.height, map.width);
     batch.top[i] = place.top, batch.left[i] = place.left;
     batch.across[i] = place.across, batch.down[i] = place.down;
     highest = std::min(highest, place.top), lowest = std::max(lowest, place.top);

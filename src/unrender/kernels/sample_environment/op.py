@@ -31,7 +31,7 @@ def fill_environment(
     """``features`` [V, P, D], to which every pixel whose ``counts`` [V, P] int32 is 0 has its environment added (it
     holds 0 before): the bilinear sample of ``texture`` [D, He, We] along the ray through the pixel's centre.
 
-    ``views`` [V, 26] float64: rows of ``pack_views``; ``size``: (height, width) [pixels] of the finest of ``layers``
+    ``views`` [V, R] float64: rows of ``pack_views``; ``size``: (height, width) [pixels] of the finest of ``layers``
     layers. The texture is equirectangular (``geometry/equirect.py``); columns wrap around, rows end at the poles.
     Gradient: exact to features and texture; none to views. Same inputs, same bits, whatever the number of threads.
     """

@@ -11,10 +11,10 @@ from functools import lru_cache
 import torch
 
 from unrender.cameras.camera import pixel_centers
-from unrender.cameras.lens.brown import OpenCV
 from unrender.geometry.equirect import texel_from_direction
+from unrender.kernels.rasterize_points.families import unproject_plane
 from unrender.kernels.rasterize_points.reference import layer_sizes
-from unrender.kernels.rasterize_points.views import FIELDS
+from unrender.kernels.rasterize_points.views import fields_of
 
 __all__ = ["fill_environment", "ray_directions", "sample_environment"]
 
@@ -47,12 +47,13 @@ def _centers(size: tuple[int, int], layers: int, device: torch.device) -> torch.
 
 
 def ray_directions(view: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """World directions [K, 3], of any length, through places ``pixels`` [K, 2] (fine pixels) of a view, a row [26] of
+    """World directions [K, 3], of any length, through places ``pixels`` [K, 2] (fine pixels) of a view, a row [R] of
     ``pack_views``, which may stay on the CPU: it is a few numbers.
     """
-    row = dict(zip(FIELDS, view.split(list(FIELDS.values())), strict=True))
-    lens = OpenCV(1, 1, torch.cat([row["focal"], row["center"], row["distortion"]]))  # all lenses are this one here
-    return lens.unproject(pixels) @ row["rotation"].reshape(3, 3).to(pixels)
+    row = fields_of(view)
+    plane = (pixels - row["center"].to(pixels)) / row["focal"].to(pixels)
+    directions = unproject_plane(int(row["family"]), row["distortion"], row["terms"], plane)
+    return directions @ row["rotation"].reshape(3, 3).to(pixels)
 
 
 def sample_environment(texture: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
