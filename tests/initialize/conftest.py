@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unrender.cameras.camera import Cameras
-from unrender.cameras.lens import make_lens
+from unrender.cameras.lens import Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture
 from unrender.datasets.clouds import PointCloud
@@ -55,9 +55,11 @@ def make_capture(
     exposure: Sequence[float] | None = None,
     test: tuple[int, ...] = (),
     scale: float = 1.0,
+    lens: Lens | None = None,
     **cloud: torch.Tensor,
 ) -> Imagined:
     """Points ``positions`` [N, 3] seen from ``eyes`` [V, 3] towards the world's origin; all lengths times ``scale``."""
+    lens = lens or make_lens("SIMPLE_PINHOLE", WIDTH, HEIGHT, [FOCAL, WIDTH / 2, HEIGHT / 2])
     places = torch.tensor(eyes, dtype=torch.float64)
     poses = torch.stack([look_at(eye, torch.zeros(3, dtype=torch.float64)) for eye in places])
     poses[:, :3, 3] *= scale
@@ -66,10 +68,10 @@ def make_capture(
     cameras = Cameras(
         camera_from_world=poses,
         camera_index=torch.zeros(views, dtype=torch.int64),
-        lenses=(make_lens("SIMPLE_PINHOLE", WIDTH, HEIGHT, [FOCAL, WIDTH / 2, HEIGHT / 2]),),
+        lenses=(lens,),
         pixel_scale=torch.ones(views, 2, dtype=torch.float64),
         pixel_offset=torch.zeros(views, 2, dtype=torch.float64),
-        sizes=torch.tensor([[HEIGHT, WIDTH]] * views),
+        sizes=torch.tensor([[lens.height, lens.width]] * views),
         sensor=Sensor.start(ev),
     )
     return Imagined(

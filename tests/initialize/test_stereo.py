@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from unrender.cameras.lens import make_lens
 from unrender.datasets.capture import Capture
 from unrender.initialize.fusion import fuse
 from unrender.initialize.points import PointSettings, points_from_capture
@@ -50,6 +51,51 @@ def test_points_lie_on_the_surfaces(
     left, right = inner[inner[:, 0] < -0.2], inner[inner[:, 0] > 0.3]
     assert float((left[:, 2].abs() < 0.1).float().mean()) > 0.9
     assert float(((right[:, 2] + STEP_DEPTH).abs() < 0.1).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "params"),
+    [
+        ("OPENCV_FISHEYE", (120, 90), (36, 36, 60, 45, -0.02, 0.003, 0, 0)),
+        ("EQUIRECTANGULAR", (120, 60), (120, 60)),
+    ],
+)
+def test_wide_lenses_measure_distances_all_around(
+    surfels: MakeSurfels,
+    capture_of: Make,
+    generator: torch.Generator,
+    model: str,
+    size: tuple[int, int],
+    params: tuple[float, ...],
+) -> None:
+    """Inside a painted ball: the depth of a cell is its distance, beside and behind the camera too."""
+    ball = 3 * torch.nn.functional.normalize(torch.randn(300, 3, generator=generator, dtype=torch.float64), dim=1)
+    turns = torch.arange(8) * torch.pi / 4
+    eyes = torch.stack([0.4 * turns.cos(), 0.4 * turns.sin(), 0.1 * torch.arange(8)], dim=1)
+    capture = capture_of(ball, eyes.tolist(), painted_ball, lens=make_lens(model, *size, params))
+    maps = depth_maps(surfels(ball), capture, range(8))
+    assert len(maps) == 8
+    for found in maps:
+        rays = capture.cameras.directions(found.view, found.level)
+        truth = to_ball(capture.cameras.centers[found.view].float().expand_as(rays), rays)
+        off = ((found.depth - truth).abs() / truth).flatten()
+        assert float(off.median()) < 0.03
+        assert float(off.quantile(0.85)) < 0.12
+    claims = fuse(maps, capture.cameras, torch.zeros(3, dtype=torch.float64))
+    assert float((claims.position.norm(dim=1) - 3).abs().median()) < 0.1
+    assert len(claims) > 0.5 * maps[0].depth.numel()
+
+
+def to_ball(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Distance from inside to a ball of radius 3."""
+    middle = (origins * directions).sum(-1)
+    return -middle + (middle.square() + 9 - origins.square().sum(-1)).sqrt()
+
+
+def painted_ball(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    place = origins + directions * to_ball(origins, directions)[:, None]
+    waves = torch.stack([torch.sin(4 * place[:, 0]), torch.cos(3 * place[:, 1]), torch.sin(3 * place.sum(1))], dim=1)
+    return 0.25 + 0.2 * waves
 
 
 def test_what_views_disagree_about_gives_no_points(

@@ -15,11 +15,13 @@ class Frame:
 
     ``features``: per layer [B, D, H_l, W_l] float32, linear, environment filled in where no point is;
     ``hits``: per layer [B, 1, H_l, W_l] int32, how many points were blended (0: environment);
-    ``depth``: per layer [B, 1, H_l, W_l] float32, nearest z along the optical axis in scene units, +inf where empty;
+    ``depth``: per layer [B, 1, H_l, W_l] float32, nearest depth in scene units, +inf where empty: z along the optical
+    axis, or the distance from the centre in views whose ``depth_is_distance`` (one bool each);
     ``radiance``: [B, 3, H, W] float32, linear, for renderers that need no shader.
     """
 
     features: tuple[torch.Tensor, ...] | None = None
     hits: tuple[torch.Tensor, ...] | None = None
     depth: tuple[torch.Tensor, ...] | None = None
+    depth_is_distance: tuple[bool, ...] | None = None
     radiance: torch.Tensor | None = None

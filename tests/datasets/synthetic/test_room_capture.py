@@ -82,6 +82,10 @@ def test_missing_truth_and_bad_settings_are_refused(tmp_path: Path):
         load_truth(tmp_path)
     with pytest.raises(SettingsError, match="views"):
         RoomSettings(views=1)
+    with pytest.raises(SettingsError, match="lens of the room, expected fisheye or panorama or phone, got trout"):
+        RoomSettings(lens="trout")
+    with pytest.raises(SettingsError, match="disturb_focal"):
+        RoomSettings(lens="panorama", disturb_focal=0.01)
     with pytest.raises(SettingsError, match="noise"):
         RoomSettings(noise=-1.0)
     with pytest.raises(SettingsError, match="ev_spread"):

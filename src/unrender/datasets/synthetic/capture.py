@@ -31,7 +31,7 @@ from unrender.datasets.synthetic.photography import RESPONSES, exif_of, expose, 
 from unrender.datasets.synthetic.raycast import geometry_of, radiance_of
 from unrender.datasets.synthetic.room import build_room
 from unrender.datasets.synthetic.scanner import DIAGONAL, scan
-from unrender.datasets.synthetic.viewpoints import walk
+from unrender.datasets.synthetic.viewpoints import ROOM_LENSES, walk
 from unrender.datasets.synthetic.workers import side_by_side
 from unrender.errors import CaptureError, SettingsError
 from unrender.geometry.transforms import exp_se3
@@ -48,12 +48,12 @@ QUALITY = 97
 class RoomSettings:
     """What to photograph and how well; the same settings give the same files on one machine.
 
-    ``views`` photos of ``width`` x ``height`` pixels. ``ev_spread``: stops between the brightest and the darkest
-    exposure; ``white_balance_spread``: stops; ``vignette``: 1 is a phone's; ``response``: a name of ``RESPONSES``.
-    ``points`` in the scan and their ``noise``, a share of the room's diagonal, as are ``disturb_position`` of the
-    cameras and ``disturb_points``; ``disturb_rotation`` in degrees; ``disturb_focal``, a share of the focal length.
-    All are standard deviations. ``texel``: size of a cell of baked light [scene units]. ``keep_views``: also write
-    radiance, depth and normals of each view.
+    ``views`` photos of ``width`` x ``height`` pixels through ``lens``, a name of ``ROOM_LENSES``. ``ev_spread``: stops
+    between the brightest and the darkest exposure; ``white_balance_spread``: stops; ``vignette``: 1 is a phone's;
+    ``response``: a name of ``RESPONSES``. ``points`` in the scan and their ``noise``, a share of the room's diagonal,
+    as are ``disturb_position`` of the cameras and ``disturb_points``; ``disturb_rotation`` in degrees;
+    ``disturb_focal``, a share of the focal length. All are standard deviations. ``texel``: size of a cell of baked
+    light [scene units]. ``keep_views``: also write radiance, depth and normals of each view.
     """
 
     views: int = 32
@@ -72,6 +72,7 @@ class RoomSettings:
     texel: float = 0.07
     keep_views: bool = True
     seed: int = 0
+    lens: str = "phone"
 
     def __post_init__(self) -> None:
         least = {"views": 2, "width": 16, "height": 16, "points": 100, "texel": 0.02}
@@ -80,6 +81,10 @@ class RoomSettings:
                 raise SettingsError(f"{name} of the room", expected=f"at least {least.get(name, 0)}", got=value)
         if self.response not in RESPONSES:
             raise SettingsError("response of the room", expected=" or ".join(sorted(RESPONSES)), got=self.response)
+        if self.lens not in ROOM_LENSES:
+            raise SettingsError("lens of the room", expected=" or ".join(sorted(ROOM_LENSES)), got=self.lens)
+        if self.lens == "panorama" and self.disturb_focal > 0:
+            raise SettingsError("disturb_focal of the room", expected="0: a panorama has none", got=self.disturb_focal)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def make_room_capture(folder: Path | str, settings: RoomSettings | None = None) 
 
 def plan(lit: LitRoom, settings: RoomSettings) -> Truth:
     """Where to stand and how to expose."""
-    cameras = walk(settings.views, settings.width, settings.height, settings.seed)
+    cameras = walk(settings.views, settings.width, settings.height, settings.seed, settings.lens)
     scale = min(1.0, PREVIEW / settings.width)
     size = torch.tensor([max(1, round(settings.height * scale)), max(1, round(settings.width * scale))])
     preview = cameras.resize(
@@ -225,7 +230,7 @@ def load_truth(folder: Path | str) -> Truth:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         about = json.loads(file.metadata()["truth"])
     settings = RoomSettings(**about["settings"])
-    cameras = walk(settings.views, settings.width, settings.height, settings.seed)
+    cameras = walk(settings.views, settings.width, settings.height, settings.seed, settings.lens)
     leaves = ("exposure", "white_point", "vignette", "vignette_center", "response_logits")
     sensor = replace(
         Sensor.start(tensors["exposure"]),

@@ -1,4 +1,4 @@
-"""Where the photographer stands: a walk around the room, then closer looks, all through one wide phone lens."""
+"""Where the photographer stands: a walk around the room, then closer looks, all through one lens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unrender.cameras.lens import Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.geometry.transforms import look_at
 
-__all__ = ["phone_lens", "walk"]
+__all__ = ["ROOM_LENSES", "fisheye_lens", "panorama_lens", "phone_lens", "walk"]
 
 Aim = Callable[[float, torch.Tensor], torch.Tensor]
 
@@ -33,8 +33,31 @@ def phone_lens(width: int, height: int) -> Lens:
     return make_lens("OPENCV", width, height, params)
 
 
-def walk(views: int, width: int, height: int, seed: int = 0) -> Cameras:
+def fisheye_lens(width: int, height: int) -> Lens:
+    """A fisheye that sees 190 degrees across the long side, 5 to the rear at either end."""
+    edge, k1, k2 = math.radians(95), -0.015, 0.002
+    focal = max(width, height) / 2 / (edge * (1 + k1 * edge**2 + k2 * edge**4))
+    params = (focal, focal * 0.999, width * 0.497, height * 0.503, k1, k2, 0.0, 0.0)
+    return make_lens("OPENCV_FISHEYE", width, height, params)
+
+
+def panorama_lens(width: int, height: int) -> Lens:
+    """All directions: photos are twice as wide as high, or pixels are not square."""
+    return make_lens("EQUIRECTANGULAR", width, height, (width, height))
+
+
+ROOM_LENSES: dict[str, Callable[[int, int], Lens]] = {
+    "phone": phone_lens,
+    "fisheye": fisheye_lens,
+    "panorama": panorama_lens,
+}
+"""Lenses by name, from width and height of the photos."""
+
+
+def walk(views: int, width: int, height: int, seed: int = 0, lens: str = "phone") -> Cameras:
     """Cameras of ``views`` photos: a round that looks across the room, one that looks along the walls, and close-ups.
+
+    ``lens``: a name of ``ROOM_LENSES``.
 
     The sensor is the plain one that a fit starts from; ``photography`` gives it exposures and a response.
     """
@@ -48,7 +71,7 @@ def walk(views: int, width: int, height: int, seed: int = 0) -> Cameras:
     return Cameras(
         camera_from_world=torch.stack(poses),
         camera_index=torch.zeros(views, dtype=torch.int64),
-        lenses=(phone_lens(width, height),),
+        lenses=(ROOM_LENSES[lens](width, height),),
         pixel_scale=torch.ones(views, 2, dtype=torch.float64),
         pixel_offset=torch.zeros(views, 2, dtype=torch.float64),
         sizes=torch.tensor([height, width]).expand(views, 2).clone(),

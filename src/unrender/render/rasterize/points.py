@@ -58,6 +58,7 @@ def rasterize(
         features=_split(image.transpose(1, 2), sizes),
         hits=_split(seen.counts[:, None], sizes),
         depth=_split(seen.depths[:, None], sizes),
+        depth_is_distance=tuple(cameras.lens(view).depth_is_distance for view in range(len(cameras))),
     )
 
 
