@@ -24,10 +24,14 @@ from pathlib import Path
 
 import torch
 
+from unrender.cameras.camera import Cameras
+from unrender.cameras.lens import make_lens
+from unrender.cameras.sensor import Sensor
 from unrender.kernels import nvrtc
 from unrender.kernels.rasterize_points.op import Geometry, Rules, rasterize_points
 from unrender.kernels.rasterize_points.projection import project
 from unrender.kernels.rasterize_points.reference import draws, in_image, layer_sizes, pyramid_offsets
+from unrender.kernels.rasterize_points.views import pack_views
 
 SIZE, CHANNELS, EYE = (1080, 1920), 4, 3.0
 FOCAL = 1.3 * SIZE[0]
@@ -77,11 +81,31 @@ def make_sphere(number: int) -> tuple[Geometry, torch.Tensor]:
     return Geometry(position[order], direction[order], radius, threshold), descriptors
 
 
-def view() -> torch.Tensor:
-    """A camera three radii away, as ``pack_views`` would write it."""
-    pose = [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, EYE, 0, 0, -EYE]
-    lens = [FOCAL, FOCAL, SIZE[1] / 2, SIZE[0] / 2, FOCAL, FOCAL, 0.02, -0.01, 0, 0, math.inf]
-    return torch.tensor([pose + lens], dtype=torch.float64, device="cuda")
+WIDE = FOCAL / 2
+LENSES: dict[str, tuple[float, ...]] = {
+    "RADIAL": (FOCAL, SIZE[1] / 2, SIZE[0] / 2, 0.02, -0.01),
+    "FULL_OPENCV": (FOCAL, FOCAL, SIZE[1] / 2, SIZE[0] / 2, 0.02, -0.01, 0, 0, 0, 0.01, 0, 0),
+    "OPENCV_FISHEYE": (WIDE, WIDE, SIZE[1] / 2, SIZE[0] / 2, -0.02, 0.003, 0, 0),
+    "OCAM": (1, 0, 0, SIZE[0] / 2, SIZE[1] / 2, WIDE * math.pi / 2, WIDE, -1.0, 1.0, 0.5),
+    "EQUIRECTANGULAR": (SIZE[1], SIZE[0]),
+}
+"""Lenses to draw through, with COLMAP's parameters: one of each kind of arithmetic."""
+
+
+def view(lens: str) -> torch.Tensor:
+    """A camera three radii away, on the CPU as a renderer gives it."""
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[2, 3] = EYE
+    cameras = Cameras(
+        camera_from_world=pose[None],
+        camera_index=torch.zeros(1, dtype=torch.int64),
+        lenses=(make_lens(lens, SIZE[1], SIZE[0], LENSES[lens]),),
+        pixel_scale=torch.ones(1, 2, dtype=torch.float64),
+        pixel_offset=torch.zeros(1, 2, dtype=torch.float64),
+        sizes=torch.tensor([SIZE]),
+        sensor=Sensor.start(torch.zeros(1)),
+    )
+    return pack_views(cameras, torch.zeros(3, dtype=torch.float64))
 
 
 def between_events(work: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
@@ -135,11 +159,11 @@ def floor_bytes(rules: Rules, row_bytes: int, drawn: int, rows: int) -> int:
 
 
 def measure(
-    geometry: Geometry, descriptors: torch.Tensor, rules: Rules, speed: float, backend: str
+    geometry: Geometry, descriptors: torch.Tensor, views: torch.Tensor, rules: Rules, speed: float, backend: str
 ) -> Iterator[tuple[Row, int]]:
     """Both directions, and blended pairs of point and pixel."""
     number, half = len(descriptors), descriptors.dtype == torch.float16
-    leaf, views, kept = descriptors.detach().requires_grad_(), view(), []
+    leaf, kept = descriptors.detach().requires_grad_(), []
 
     def forward() -> None:
         kept.clear()
@@ -172,22 +196,22 @@ def kernels(backend: str) -> Iterator[None]:
     os.environ["UNRENDER_KERNELS"] = before
 
 
-def bench(points: list[int], speed: float) -> Iterator[tuple[Row, int]]:
+def bench(points: list[int], lens: str, speed: float) -> Iterator[tuple[Row, int]]:
     """All rows, and the blended pairs of each."""
     for number in points:
         geometry, descriptors = make_sphere(number)
         for layers, discard, half in product((1, 4), (False, True), (False, True)):
             rules = Rules(*SIZE, layers, ALPHA, GAMMA if discard else None)
             given = descriptors.half() if half else descriptors
-            yield from measure(geometry, given, rules, speed, "native")
+            yield from measure(geometry, given, view(lens), rules, speed, "native")
             if layers == 4 and not half and number <= 10**7:
                 with kernels("reference"):
-                    yield from measure(geometry, given, rules, speed, "reference")
+                    yield from measure(geometry, given, view(lens), rules, speed, "reference")
         del geometry, descriptors
         torch.cuda.empty_cache()
 
 
-def page(rows: list[tuple[Row, int]], speed: float, commit: str) -> str:
+def page(rows: list[tuple[Row, int]], lens: str, speed: float, commit: str) -> str:
     """The table, with what a reader needs to judge it."""
     lines = [
         "| points | layers | discard | descriptors | direction | by "
@@ -200,9 +224,8 @@ def page(rows: list[tuple[Row, int]], speed: float, commit: str) -> str:
         times = [f"{ms:.3f}" for ms in (row.median_ms, row.spread_ms, row.alone_ms, row.floor_ms)]
         lines.append("| " + " | ".join(map(str, [*what, *times, f"{pairs:,}", row.peak_bytes // 2**20])) + " |")
     card = f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, NVRTC {nvrtc.compiler_version()}"
-    head = (
-        f"{card}, Python {platform.python_version()}, {date.today()}, commit {commit}. Copy: {speed / 1e12:.2f} TB/s."
-    )
+    what = f"{card}, Python {platform.python_version()}, {date.today()}, commit {commit}, {lens}"
+    head = f"{what}. Copy: {speed / 1e12:.2f} TB/s."
     return "\n".join([head, "", *lines, ""])
 
 
@@ -210,18 +233,19 @@ def main() -> None:
     """Measure, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=float, nargs="+", default=[1e7])
+    parser.add_argument("--lens", choices=list(LENSES), default="RADIAL")
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     speed, rows = copy_speed(), []
-    for row, pairs in bench([int(number) for number in options.points], speed):
+    for row, pairs in bench([int(number) for number in options.points], options.lens, speed):
         rows.append((row, pairs))
         print(json.dumps(asdict(row) | {"pairs": pairs}), flush=True)
         if options.json:
             options.json.write_text(json.dumps({"copy_bytes_per_s": speed, "rows": [asdict(row) for row, _ in rows]}))
         if options.markdown:
-            options.markdown.write_text(page(rows, speed, options.commit))
+            options.markdown.write_text(page(rows, options.lens, speed, options.commit))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from unrender.kernels.rasterize_points.op import Geometry, Rules
+from unrender.kernels.rasterize_points.views import FIELDS
 
 __all__ = ["CHANNELS", "EYE", "FOCAL", "SIZE", "Case", "Sphere", "make_cases", "make_sphere", "morton_code"]
 
@@ -83,15 +84,16 @@ def make_sphere(case: Case) -> Sphere:
         threshold=torch.rand(number, generator=generator),
     )
     descriptors = torch.randn(number, CHANNELS, generator=generator).to(case.dtype)
-    return Sphere(Geometry(*(part.to(case.device) for part in geometry)), descriptors.to(case.device), _view(case))
+    return Sphere(Geometry(*(part.to(case.device) for part in geometry)), descriptors.to(case.device), _view())
 
 
-def _view(case: Case) -> torch.Tensor:
+def _view() -> torch.Tensor:
     """The camera before the sphere, looking at its middle, as ``pack_views`` would write it."""
     height, width = SIZE
     pose = [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, EYE, 0, 0, -EYE]
     lens = [FOCAL, FOCAL, width / 2, height / 2, FOCAL, FOCAL, *_DISTORTION, math.inf]
-    return torch.tensor([pose + lens], dtype=torch.float64, device=case.device)
+    rest = [0.0] * (sum(FIELDS.values()) - len(pose) - len(lens))  # the family with slopes, without further terms
+    return torch.tensor([pose + lens + rest], dtype=torch.float64)
 
 
 def morton_code(position: torch.Tensor) -> torch.Tensor:

@@ -73,6 +73,13 @@ def test_a_unit_of_a_lens_is_a_pixel(model: str) -> None:
         assert sum(w * w for w in ways) / 3 == pytest.approx(1e-4, rel=0.2)  # views see different numbers of points
 
 
+def test_a_panorama_stays_as_large_as_its_photo() -> None:
+    panorama = make_lens("EQUIRECTANGULAR", 320, 240, [320, 240])
+    units = measure_units(replace(cameras_with("OPENCV"), lenses=(panorama,)), cloud())
+    assert units.lenses[0].tolist() == [0, 0]
+    assert bool((units.poses > 0).all())
+
+
 def test_a_view_of_nothing_is_named_and_has_no_units() -> None:
     cameras = cameras_with("OPENCV")
     poses = cameras.camera_from_world.clone()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from unrender.cameras.camera import Cameras
-from unrender.cameras.lens import Lens, make_lens
+from unrender.cameras.lens import Equirectangular, Lens, make_lens
 from unrender.geometry.rotations import skew
 
 __all__ = ["Units", "measure_units", "point_units"]
@@ -29,8 +29,9 @@ _STEP = 1e-6
 @dataclass(frozen=True)
 class Units:
     """``poses`` [V, 6] float64: (translation [scene units], rotation [rad]) per pixel, 0 where a view sees no points;
-    ``lenses``: per camera [P] float64, parameter per pixel, 0 where that moves nothing; ``unseen``: views of fewer than
-    8 points; ``loose``: views whose points (on a line, at one place) leave some motion of the camera open.
+    ``lenses``: per camera [P] float64, parameter per pixel, 0 where that moves nothing or is not to be moved;
+    ``unseen``: views of fewer than 8 points; ``loose``: views whose points (on a line, at one place) leave some motion
+    of the camera open.
     """
 
     poses: torch.Tensor
@@ -61,7 +62,10 @@ def measure_units(cameras: Cameras, positions: torch.Tensor) -> Units:
         camera = int(cameras.camera_index[view])
         by_lens[camera] += (scale * _by_parameters(lens, points)).square().sum(dim=(1, 2))
         count[camera] += len(points)
-    lenses = tuple(_inverse(total / max(1, int(n))) for total, n in zip(by_lens, count, strict=True))
+    units = [_inverse(total / max(1, int(n))) for total, n in zip(by_lens, count, strict=True)]
+    # A panorama's numbers are its size: any other would leave a gap behind the camera.
+    held = [isinstance(lens, Equirectangular) for lens in cameras.lenses]
+    lenses = tuple(unit * 0 if fixed else unit for unit, fixed in zip(units, held, strict=True))
     unseen = tuple(torch.nonzero(seen < _LEAST_SEEN)[:, 0].tolist())
     return Units(_inverse(squares), lenses, unseen, tuple(loose))
 
