@@ -28,7 +28,7 @@ def reporting(monkeypatch, act):
     def act_instead(run, photos=None, *, quick=False):
         act()
         yield from ()
-        return run.report_path
+        return run.folder / "report.html"
 
     monkeypatch.setattr(fit_report_module, "fit_report", act_instead)
 

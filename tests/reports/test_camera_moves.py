@@ -1,65 +1,70 @@
-"""How far cameras moved, in units that one can judge by."""
+"""What the page says of cameras that were refined, taken back or left alone."""
 
-import math
+import re
+from dataclasses import asdict
 
 import pytest
-import torch
 
-from unrender.datasets.read_capture import read_capture
-from unrender.reports.camera_moves import CameraMove, camera_moves, moves_section
+from unrender.messages import CameraMove, LensMove, Refined
+from unrender.reports.camera_moves import moves_section
 
-
-@pytest.fixture(scope="module")
-def capture(tiny_capture):
-    return read_capture(tiny_capture)
-
-
-def moves(capture, after, undone=()):
-    return camera_moves(capture.cameras, after, capture.names, capture.points.positions, undone)
+CAMERAS = (
+    CameraMove("a.jpg", 0.5, 0.25, 2.0, 20.0, 21.5, "refined"),
+    CameraMove("b.jpg", 0.7, 0.5, 4.0, 20.0, 22.0, "refined"),
+    CameraMove("c.jpg", 0.0, 0.0, 0.0, 20.0, 19.0, "taken back"),
+    CameraMove("d.jpg", 0.0, 0.0, float("nan"), None, None, "held out"),
+)
+LENS = LensMove("SIMPLE_PINHOLE", ("f", "cx", "cy"), (500.0, 32.0, 24.0), (503.5, 32.0, 24.0))
 
 
-def test_what_was_not_refined_moved_by_nothing_and_the_page_says_so(capture):
-    found = moves(capture, capture.cameras)
-    assert not any(move.moved for move in found)
-    assert "Not refined" in moves_section(found).body
+def told(dropped=(), lenses=(), links=None):
+    refined = asdict(Refined(("poses", "lens"), dropped, CAMERAS, lenses))
+    for camera in refined["cameras"]:  # as JSON holds what is not finite
+        camera["pixels"] = None if camera["name"] == "d.jpg" else camera["pixels"]
+    return moves_section(refined, links=links).body
 
 
-@pytest.mark.parametrize("degrees", [1e-4, 0.5, 90.0, 179.9])
-def test_a_turn_has_its_angle(capture, degrees):
-    increments = torch.zeros(9, 6, dtype=torch.float64)
-    increments[2, 5] = math.radians(degrees)
-    found = moves(capture, capture.cameras.moved(increments))
-    assert found[2].degrees == pytest.approx(degrees, rel=1e-6)
-    assert found[1].degrees == pytest.approx(0.0, abs=1e-9)
+def test_what_was_not_refined_is_said_to_be_so():
+    body = moves_section(None).body
+    assert "Not refined" in body
+    assert "--refine" in body
 
 
-def test_a_shift_has_its_length_and_what_it_does_in_the_image(capture):
-    """Along x by a tenth of the distance: as many pixels as a tenth of the focal length."""
-    after = capture.cameras.moved(torch.tensor([[0.01, 0, 0, 0, 0, 0]] * 9, dtype=torch.float64))
-    found = moves(capture, after)
-    assert found[0].distance == pytest.approx(0.01, rel=1e-6)
-    assert found[0].pixels > 0
-    twice = moves(capture, capture.cameras.moved(torch.tensor([[0.02, 0, 0, 0, 0, 0]] * 9, dtype=torch.float64)))
-    assert twice[0].pixels == pytest.approx(2 * found[0].pixels, rel=1e-2)
-
-
-def test_a_lens_that_changed_counts_in_the_image_alone(capture):
-    after = capture.cameras.with_lenses([lens.params * 1.01 for lens in capture.cameras.lenses])
-    found = moves(capture, after)
-    assert found[0].distance == found[0].degrees == 0
-    assert found[0].pixels > 0
-    assert found[0].moved
-
-
-def test_moves_that_were_undone_are_marked(capture):
-    found = moves(capture, capture.cameras, undone=[capture.names[3]])
-    assert [move.kept for move in found].count(False) == 1
-    body = moves_section(found).body
-    assert body.count("rolled back") == 1
+def test_what_is_still_being_refined_is_not_said_to_be_unrefined():
+    body = moves_section(None, ("poses",)).body
     assert "Not refined" not in body
+    assert "poses" in body
 
 
-def test_a_camera_that_sees_no_point_has_no_pixels():
-    shown = moves_section([CameraMove("a", 1.0, 2.0, math.nan), CameraMove("b", 3.0, 4.0, 5.0)]).body
-    assert "median; most 3 units" in shown
-    assert 'data-value=""' in shown
+def test_medians_are_of_the_refined_alone():
+    text = re.sub(r"<[^>]+>", " ", told())
+    assert "2 cameras" in text
+    assert "median; most 4.00 px" in text
+    assert "median; most 0.7 units" in text
+
+
+def test_what_was_taken_back_stands_out():
+    body = told()
+    assert body.count('<td class="warn">taken back</td>') == 1
+    assert '<div class="fact warn"><dt>Taken back</dt><dd>1 cameras</dd>' in body
+    assert "Given up" not in body
+    assert "Given up" in told(dropped=("lens",))
+
+
+def test_what_is_unknown_is_a_dash_that_sorts_to_the_end():
+    row = re.search(r"<tr><td[^>]*>d\.jpg.*?</tr>", told())
+    assert row is not None
+    assert row[0].count('data-value="">\N{EN DASH}') == 3
+
+
+@pytest.mark.parametrize("links", [None, {"a.jpg": "#view-0"}])
+def test_a_photo_is_a_link_where_it_leads_somewhere(links):
+    assert ('<a href="#view-0">a.jpg</a>' in told(links=links)) == (links is not None)
+
+
+def test_lenses_are_told_parameter_by_parameter():
+    body = told(lenses=(LENS,))
+    assert "SIMPLE_PINHOLE" in body
+    assert "503.5" in body
+    assert '<td class="number" data-value="3.5">3.5</td>' in body
+    assert "Lenses" not in told()

@@ -14,7 +14,7 @@ from unrender.fit.run import Run
 from unrender.messages import Note, Reported, Saved
 from unrender.reports import fit_report as module
 from unrender.reports.fit_photos import PhotoRow, table_section
-from unrender.reports.fit_report import LIMIT, fit_report
+from unrender.reports.fit_report import LIMIT, REPORT, fit_report
 from unrender.reports.measured import LargeView, MeasuredView
 from unrender.reports.page import page
 from unrender.reports.pictures import embedded
@@ -25,11 +25,11 @@ CHARTS = ("Loss", "Exposure of each photo", "Fitted less EXIF", "White point of 
 
 def text_of(run):
     """What stands in the page of a run, without the tags."""
-    return unescape(re.sub(r"<[^>]+>", " ", run.report_path.read_text("utf-8")))
+    return unescape(re.sub(r"<[^>]+>", " ", (run.folder / REPORT).read_text("utf-8")))
 
 
 def test_all_that_was_asked_for_is_there(finished):
-    html, said = finished.report_path.read_text("utf-8"), text_of(finished)
+    html, said = (finished.folder / REPORT).read_text("utf-8"), text_of(finished)
     assert tuple(re.findall(r'<section id="([^"]*)"', html)) == SECTIONS
     assert html.count('<figure class="compare"') == 8 + 1, "training photos and the held-out ones, large"
     scores = finished.load_scores()["test"]
@@ -51,7 +51,7 @@ def test_all_that_was_asked_for_is_there(finished):
 
 
 def test_it_is_small_and_needs_nothing(finished):
-    html = finished.report_path.read_text("utf-8")
+    html = (finished.folder / REPORT).read_text("utf-8")
     assert len(html) < 1_000_000
     assert not re.search(r'(?:src|href)="(?!data:|#)', html)
 
@@ -67,13 +67,13 @@ def test_the_same_state_gives_the_same_page_and_the_run_is_only_read(copied):
     folder = str(copied.folder.resolve()).encode()
     assert after["report.html"].count(folder) == 1
     list(fit_report(copied))
-    assert copied.report_path.read_bytes() == after["report.html"]
+    assert (copied.folder / REPORT).read_bytes() == after["report.html"]
 
 
 @pytest.mark.parametrize(("photos", "figures", "rows"), [(0, 0, 9), (3, 3, 9)])
 def test_fewer_photos_are_said_to_be_fewer(copied, photos, figures, rows):
     list(fit_report(copied, photos))
-    html = copied.report_path.read_text("utf-8")
+    html = (copied.folder / REPORT).read_text("utf-8")
     assert html.count('<figure class="compare"') == figures
     assert html.count('<tr id="row-') == rows
     assert f"{photos} of 9 were rendered" in text_of(copied)
@@ -98,14 +98,14 @@ def test_an_unscored_or_older_score_is_not_taken_for_that_of_this_state(copied):
 
 def test_a_run_without_a_log_has_a_report_without_curves(copied):
     (copied.folder / "log.jsonl").unlink()
-    copied.machine_path.write_text("rubbish")
+    (copied.folder / "machine.toml").write_text("rubbish")
     list(fit_report(copied))
     assert "No log of the fit was found" in text_of(copied)
-    assert "<h3>Loss</h3>" not in copied.report_path.read_text("utf-8")
+    assert "<h3>Loss</h3>" not in (copied.folder / REPORT).read_text("utf-8")
 
 
 def test_a_replaced_photo_is_refused_and_the_page_stays(copied, monkeypatch):
-    before = copied.report_path.read_bytes()
+    before = (copied.folder / REPORT).read_bytes()
 
     def refuse(self, views):
         raise RunError("this photo is not the one that the run began with")
@@ -113,7 +113,7 @@ def test_a_replaced_photo_is_refused_and_the_page_stays(copied, monkeypatch):
     monkeypatch.setattr(Run, "refuse_replaced", refuse)
     with pytest.raises(RunError, match="not the one"):
         list(fit_report(copied))
-    assert copied.report_path.read_bytes() == before
+    assert (copied.folder / REPORT).read_bytes() == before
 
 
 def test_two_at_once_are_refused(copied):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from unrender.fit.run import Run
+from unrender.reports.fit_report import REPORT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -23,7 +24,7 @@ class Opened:
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
-        page.goto(run.report_path.as_uri())
+        page.goto((run.folder / REPORT).as_uri())
 
     def names(self) -> list[str]:
         """The photos that the table shows, from the top."""
@@ -38,7 +39,7 @@ def opened(request: pytest.FixtureRequest, browser: Browser, finished: Run) -> I
     found = Opened(context.new_page(), finished)
     yield found
     assert found.said == []
-    assert [url for url in found.asked if not url.startswith("data:")] == [finished.report_path.as_uri()]
+    assert [url for url in found.asked if not url.startswith("data:")] == [(finished.folder / REPORT).as_uri()]
     context.close()
 
 
@@ -130,7 +131,7 @@ def contrast(one: float, other: float) -> float:
 def test_without_javascript_everything_can_be_read(browser, finished):
     context = browser.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
-    page.goto(finished.report_path.as_uri())
+    page.goto((finished.folder / REPORT).as_uri())
     assert page.locator("figure.compare:visible").count() == 9
     assert page.locator("#table tbody tr:visible").count() == 9
     context.close()

@@ -27,7 +27,8 @@ class AlignVerb:
     """Refine poses, lens and photometry so that photos fit a scanned cloud, which stays as it is.
 
     Leaves the cameras as a COLMAP model in RUN/cameras, and RUN/reprojection.png: photos carried over the scan into
-    one view, before and after. Every photo is refined, none is held out; how each was judged: RUN/refinement.json.
+    one view, before and after. Every photo is refined, none is held out; how each was judged: RUN/refinement.json
+    and RUN/report.html.
     """
 
     capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")]
@@ -65,14 +66,16 @@ class AlignVerb:
             sitting.fit(run, view)
             target = self._write_picture(run)
             self._write_cameras(run)
-            sitting.report(run, view)
+            page = sitting.report(run, view)
         outcome = run.load_refinement()
         if self.session.json:
             files = {"cameras": self.output / CAMERAS, "picture": self.output / PICTURE}
-            print_json({"run": self.output, "refinement": outcome} | files)
+            print_json({"run": self.output, "refinement": outcome, "report": page} | files)
         else:
             print_result(f"{moved_line(outcome)}; cameras: {self.output / CAMERAS}")
             print_result(f"before and after, carried into {target}: {self.output / PICTURE}")
+            if page is not None:
+                print_result(f"report in {page}")
         return 0
 
     def _fit(self) -> FitVerb:

@@ -18,8 +18,9 @@ from unrender.datasets.capture import Capture
 from unrender.errors import RunError, SettingsError
 from unrender.fit.checkpoint import Checkpoint
 from unrender.fit.lock import RunLock
+from unrender.fit.log import read_log
 from unrender.fit.memory import available_memory, refuse_if_too_large
-from unrender.fit.run import Run
+from unrender.fit.run import LOG, MACHINE, Run
 from unrender.fit.settings_file import read_table, replace_text
 from unrender.messages import Message, Note, Saved
 from unrender.render.model import Model
@@ -28,7 +29,10 @@ from unrender.reports.history import History, history
 from unrender.reports.measured import LargeView, MeasuredView, choose_views, enlarge, measure, noteworthy
 from unrender.reports.page import page
 
-__all__ = ["LIMIT", "MOST_PHOTOS", "fit_report"]
+__all__ = ["LIMIT", "MOST_PHOTOS", "REPORT", "fit_report"]
+
+REPORT = "report.html"
+"""The page in a run folder."""
 
 LIMIT = 9_500_000
 """Bytes that the page stays under, by showing fewer photos large."""
@@ -61,9 +65,9 @@ def fit_report(run: Run, photos: int | None = None, *, quick: bool = False) -> G
         seconds = math.inf if photos is not None else _QUICK_SECONDS if quick else _SECONDS
         views, remarks = yield from _measured(run, model, chosen, seconds)
         told = _told(run, checkpoint, model, views, remarks)
-        replace_text(run.report_path, _small_enough(told))
-    yield Saved(run.report_path, "report")
-    return run.report_path
+        replace_text(run.folder / REPORT, _small_enough(told))
+    yield Saved(run.folder / REPORT, "report")
+    return run.folder / REPORT
 
 
 def _measured(
@@ -85,7 +89,7 @@ def _told(
     run: Run, checkpoint: Checkpoint, model: Model, views: Sequence[MeasuredView], remarks: Sequence[str]
 ) -> Told:
     """All that the page is made of."""
-    past = history(run.messages(), checkpoint.step)
+    past = history(read_log(run.folder / LOG), checkpoint.step)
     return Told(
         folder=run.folder,
         capture=run.capture,
@@ -98,6 +102,7 @@ def _told(
         views=tuple(views),
         large=tuple(_large(run.capture, views)),
         scores=_scores(run, past),
+        refinement=_refinement(run),
         remarks=tuple(remarks),
     )
 
@@ -113,8 +118,15 @@ def _large(capture: Capture, views: Sequence[MeasuredView]) -> Iterator[LargeVie
 def _machine(run: Run) -> Mapping[str, Any]:
     """What ``machine.toml`` holds: a report is no worse for having lost it."""
     with suppress(SettingsError):
-        return read_table(run.machine_path)
+        return read_table(run.folder / MACHINE)
     return {}
+
+
+def _refinement(run: Run) -> Mapping[str, Any] | None:
+    """How far cameras moved, where a fit that refines them came to its end."""
+    with suppress(RunError):
+        return run.load_refinement() if run.settings.refine.structure else None
+    return None
 
 
 def _scores(run: Run, past: History) -> Mapping[str, Any]:

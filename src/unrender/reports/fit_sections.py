@@ -15,7 +15,7 @@ from unrender.fit.source import CaptureSource
 from unrender.messages import Scores
 from unrender.render.model import Model
 from unrender.reports.advice import Evidence, advice
-from unrender.reports.camera_moves import camera_moves, moves_section
+from unrender.reports.camera_moves import moves_section
 from unrender.reports.charts import chart_grid
 from unrender.reports.fit_photos import PhotoRow, gallery_section, table_section
 from unrender.reports.history import History
@@ -40,7 +40,8 @@ class Told:
 
     ``folder``: the run; ``step`` steps are behind the ``model``, of which ``history`` tells; ``views``: those that were
     rendered, ``large`` of them to look at; ``scores``: what ``eval.json`` holds, empty when it is of another state;
-    ``machine``: what ``machine.toml`` holds; ``remarks``: what the reader should know about the page itself.
+    ``machine``: what ``machine.toml`` holds; ``refinement``: what ``refinement.json`` holds; ``remarks``: what the
+    reader should know about the page itself.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Told:
     views: tuple[MeasuredView, ...]
     large: tuple[LargeView, ...]
     scores: Mapping[str, Any]
+    refinement: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -100,7 +102,7 @@ def sections(told: Told, shown: int | None = None) -> list[Section]:
         table_section(rows, len(told.views)),
         Section("How the fit went", _curves(told.history), short="Curves", anchor="curves"),
         Section("Light", chart_grid(_light(told, found, urls)), _LIGHT),
-        moves_section(_moves(told)),
+        moves_section(told.refinement, told.settings.refine.structure, {row.name: row.url for row in rows if row.url}),
         Section("Settings", _settings(told)),
         Section("Versions and notes", _versions(told), anchor="versions", short="Versions"),
     ]
@@ -201,11 +203,6 @@ def _light(told: Told, found: Exposures, urls: Mapping[int, str]) -> list[Markup
         vignette_chart(cameras),
         response_chart(cameras),
     ]
-
-
-def _moves(told: Told) -> list[Any]:
-    points = told.capture.points.positions
-    return camera_moves(told.capture.cameras, told.model.cameras, told.capture.names, points)
 
 
 def _settings(told: Told) -> Markup:
