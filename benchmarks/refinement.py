@@ -3,6 +3,7 @@
     python benchmarks/refinement.py ablation          # poses disturbed, all else as fitted; variants of the derivative
     python benchmarks/refinement.py recover           # focal length, distortion, centre, exposure, poses, all at once
     python benchmarks/refinement.py joint             # appearance and poses from disturbed poses on, nothing known
+    python benchmarks/refinement.py joint --lens fisheye    # the same through a fisheye of 190 degrees, or a panorama
     python benchmarks/refinement.py plush PLUSH       # real photos, training poses disturbed
 
 The first two start from a room that was fitted with the true cameras, as the paper's did: then 30 poses are disturbed,
@@ -32,8 +33,11 @@ from unrender.fit.checkpoint import model_from_tensors, model_metadata, model_te
 from unrender.fit.evaluate import evaluate
 from unrender.fit.fit import Fit, measured, start_model
 from unrender.fit.refine.gauge import nearest_similarity
+from unrender.fit.refine.pictures import reprojection_picture
 from unrender.fit.refine.settings import RefineSettings, named_families
 from unrender.fit.settings import CropSettings, FitSettings
+from unrender.images.io import write_png
+from unrender.initialize.points import PointSettings
 from unrender.messages import Evaluated, Scores, Stepped
 from unrender.render.model import Model
 
@@ -50,11 +54,11 @@ VARIANTS = {
 ALIGNED = 0.5
 
 
-def photographed_room(folder: Path) -> Capture:
+def photographed_room(folder: Path, lens: str = "phone") -> Capture:
     """The room, photographed where it is not yet."""
-    room = folder / "room"
+    room = folder / ("room" if lens == "phone" else lens)
     if not (room / "truth.safetensors").exists():
-        for _ in make_room_capture(room, ROOM):
+        for _ in make_room_capture(room, replace(ROOM, lens=lens)):
             pass
     return read_capture(room, test_every=TEST_EVERY)
 
@@ -238,11 +242,11 @@ def recover(folder: Path, steps: int, seeds: int, jobs: int) -> None:
         print(f"| {kind} | {' | '.join(cells)} |")
 
 
-def joint(folder: Path, steps: int, seeds: int, jobs: int) -> None:
-    """Everything at once: appearance is learnt while poses are refined, as a user's fit does."""
-    photographed_room(folder)
+def joint(folder: Path, steps: int, seeds: int, jobs: int, lens: str = "phone") -> None:
+    """Everything at once, against the scan: appearance is learnt while poses are refined, as `unrender align` does."""
+    photographed_room(folder, lens)
     kinds = ("photometry", "photometry,poses")
-    work = [(what, seed, folder, steps) for what in kinds for seed in range(seeds)]
+    work = [(what, seed, folder, steps, lens) for what in kinds for seed in range(seeds)]
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         rows = pool.map(join_one, work, chunksize=1)
     header("refined", "median error [px]", "after one similarity", "worst [px]")
@@ -252,16 +256,20 @@ def joint(folder: Path, steps: int, seeds: int, jobs: int) -> None:
         print(f"| {kind} | {median:.2f} | {similar:.2f} | {max(max(errors) for errors, _ in mine):.2f} |")
 
 
-def join_one(job: tuple[str, int, Path, int]) -> tuple[str, list[float], list[float]]:
-    """One fit from disturbed poses: errors, and errors after the similarity that explains most of them."""
-    what, seed, folder, steps = job
+def join_one(job: tuple[str, int, Path, int, str]) -> tuple[str, list[float], list[float]]:
+    """One fit from disturbed poses: errors, and errors after the similarity that explains most of them.
+
+    Leaves a picture of photos carried over the scan, before and after.
+    """
+    what, seed, folder, steps, lens = job
     torch.set_num_threads(1)
-    capture = photographed_room(folder)
+    capture = photographed_room(folder, lens)
     true = capture.cameras
     noise = pose_noise(len(capture), seed, degrees=0.5, share=0.002)
     noise[list(capture.test)] = 0
     wrong = replace(capture, cameras=true.moved(noise))
-    settings = measured(FitSettings(steps=steps, seed=seed, refine=RefineSettings(what=named_families(what))), capture)
+    refine, points = RefineSettings(what=named_families(what)), PointSettings(count=1, stereo=False)
+    settings = measured(FitSettings(steps=steps, seed=seed, refine=refine, points=points), capture)
     fit = Fit(start_model(wrong, settings)[0], wrong, settings)
     for _ in fit.run():
         pass
@@ -271,6 +279,7 @@ def join_one(job: tuple[str, int, Path, int]) -> tuple[str, list[float], list[fl
     poses = cameras.camera_from_world.clone()
     poses[train] = back.of_poses(poses[train])
     again = replace(cameras, camera_from_world=poses)
+    write_png(folder / f"{lens}_{what.replace(',', '_')}_{seed}.png", reprojection_picture(wrong, fit.model)[0])
     return what, distances(true, cameras, capture), distances(true, again, capture)
 
 
@@ -330,13 +339,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--width", type=int, default=224)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--lens", default="phone")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.what == "plush":
         plush(asked.capture, asked.width, asked.steps, asked.device)
     else:
+        more = {"lens": asked.lens} if asked.what == "joint" else {}
         table = {"ablation": ablation, "recover": recover, "joint": joint}[asked.what]
-        table(asked.folder, asked.steps, asked.seeds, asked.jobs)
+        table(asked.folder, asked.steps, asked.seeds, asked.jobs, **more)
 
 
 if __name__ == "__main__":
