@@ -157,7 +157,14 @@ def cache_folder() -> Path:
 
 def _compile(text: str, name: str, arch: str, defines: Mapping[str, str]) -> bytes:
     core = _core()
-    options = core.ProgramOptions(name=name, arch=arch, std="c++17", fma=False, define_macro=list(defines.items()))
+    options = core.ProgramOptions(
+        name=name,
+        arch=arch,
+        std="c++17",
+        fma=False,
+        define_macro=list(defines.items()),
+        device_as_default_execution_space=True,  # lambdas say nothing of where they run, and older compilers ask
+    )
     return bytes(core.Program(text, "c++", options).compile("cubin").code)
 
 
