@@ -75,12 +75,13 @@ def test_what_cannot_be_read_is_a_finding(unrender, tiny_capture, tmp_path):
     assert "[refused]" in said.out
 
 
-def test_a_lens_that_only_a_fit_refuses_is_a_finding(unrender, tiny_capture, tmp_path):
+def test_what_only_a_fit_refuses_is_a_finding(unrender, tiny_capture, tmp_path):
     folder = shutil.copytree(tiny_capture, tmp_path / "capture")
-    (folder / "sparse" / "0" / "cameras.txt").write_text("1 FOV 64 48 50 50 32 24 1.5\n")
+    (folder / "sparse" / "0" / "points3D.txt").write_text("1 0 0 0 9 9 9 1\n")
     table = json.loads(unrender("inspect", folder, "--json", "--quiet", "--threads", 1).out)
-    assert "refused" in [finding["kind"] for finding in table["findings"]]
-    assert any("a lens FOV cannot be rendered yet" in line for f in table["findings"] for line in f["evidence"])
+    refused = [finding for finding in table["findings"] if finding["kind"] == "refused"]
+    assert "too few points to start from" in refused[0]["evidence"][0]
+    assert table["alarms"] == 1
     assert table["fit"] is None
 
 

@@ -142,6 +142,17 @@ def test_a_mistake_is_named(sound, tmp_path, fault, tracks):
     assert "that way" in " ".join(diagnosis.alarms[0].evidence) or kind == "photos_exchanged"
 
 
+def test_three_photos_in_a_ring_are_each_told_where_they_belong(sound, tmp_path):
+    names = list(sound.names)
+    names[0], names[1], names[4] = names[1], names[4], names[0]
+    diagnosis = inspected(written(replace(sound, names=tuple(names)), tmp_path / "broken"))
+    assert kinds(diagnosis) == ["photo_misplaced"] * 3
+    titles = {finding.title for finding in diagnosis.alarms}
+    ring = [sound.names[view] for view in (0, 1, 4)]
+    # View 0 stands under the second name, so that the pose now called so belongs to the photo of the first.
+    assert titles == {f"the pose of {ring[(k + 1) % 3]} belongs to {ring[k]}" for k in range(3)}
+
+
 def test_the_focal_length_is_said(sound, tmp_path):
     _, apply = FAULTS["focal too long"]
     diagnosis = inspected(written(apply(tracked(sound)), tmp_path / "broken"))

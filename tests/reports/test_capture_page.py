@@ -45,6 +45,7 @@ def test_it_holds_every_photo_and_finding_and_asks_for_nothing(html):
     assert "nothing &lt;fits&gt;" in html
     assert "5 &amp; 6" in html
     assert "nothing <fits>" not in html
+    assert re.search(r'<li class="bad"><strong>nothing', html)
     assert not re.search(r"(src|href)=\"(?!data:|#)", html)
 
 

@@ -10,7 +10,9 @@ from unrender.datasets.diagnosis import MOST_PHOTOS, inspect_capture
 from unrender.datasets.evidence.statements import refused
 from unrender.datasets.findings import Diagnosis, Inspected
 from unrender.errors import CaptureError, RunError
+from unrender.fit.check_start import check_start
 from unrender.fit.forecast import Forecast, forecast
+from unrender.fit.settings import FitSettings
 from unrender.fit.source import CaptureSource
 from unrender.messages import Message
 
@@ -42,6 +44,7 @@ def inspect_for_fit(source: CaptureSource, most_photos: int = MOST_PHOTOS) -> Ge
     )
     try:
         capture = source.read()
+        check_start(capture, FitSettings())
     except CaptureError as error:
         known = any(finding.kind in ("refused", "photos_missing") for finding in diagnosis.findings)
         findings = diagnosis.findings if known else (refused(error), *diagnosis.findings)
