@@ -103,7 +103,7 @@ CASES: dict[str, Case] = {
     "many_channels": Case(channels=32, points=500),
     "large": Case("RADIAL", points=30_000, size=(301, 517), layers=6),
     **{
-        f"{lens.lower()}_tiles": Case(lens, points=30_000, channels=5, size=(200, 333), eyes=(0.0, 0.7), gamma=None)
+        f"{lens.lower()}_tiles": Case(lens, points=30_000, size=(200, 333), eyes=(0.0, 0.7), gamma=None)
         for lens in ("FULL_OPENCV", *WIDE)
     },
     "more_layers_than_pixels": Case(size=(5, 3), layers=12),
