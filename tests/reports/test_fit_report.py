@@ -90,10 +90,10 @@ def test_an_unscored_or_older_score_is_not_taken_for_that_of_this_state(copied):
     copied.scores_path.write_text(json.dumps(older))
     list(fit_report(copied))
     assert "77.00 dB" not in text_of(copied)
-    assert "not all scored in this state" in text_of(copied)
+    assert "Scores are of the photos that were rendered" in text_of(copied)
     copied.scores_path.unlink()
     list(fit_report(copied))
-    assert "not all scored in this state" in text_of(copied)
+    assert "Scores are of the photos that were rendered" in text_of(copied)
 
 
 def test_a_run_without_a_log_has_a_report_without_curves(copied):

@@ -21,7 +21,7 @@ from unrender.reports.fit_photos import PhotoRow, gallery_section, table_section
 from unrender.reports.history import History
 from unrender.reports.history_charts import history_charts
 from unrender.reports.measured import LargeView, MeasuredView
-from unrender.reports.page import Fact, Section, advice_list, collapsed, fact_tiles, note, pairs_table
+from unrender.reports.page import Fact, Section, advice_list, code, collapsed, fact_tiles, note, pairs_table
 from unrender.reports.sensor_charts import (
     Exposures,
     exposure_charts,
@@ -166,9 +166,13 @@ def _score_facts(told: Told, evidence: Evidence) -> Iterator[Fact]:
 
 def _remarks(told: Told) -> Markup:
     """What qualifies the numbers."""
-    said = list(told.remarks)
+    said: list[str | Markup] = list(told.remarks)
     if told.capture.test and told.exif is None:
-        said.append("The held-out photos were not all scored in this state: unrender eval does that.")
+        said.append(
+            Markup(
+                "Scores are of the photos that were rendered for this page; {} scores all, under both policies."
+            ).format(code("unrender eval RUN"))
+        )
     if not len(told.history):
         said.append("No log of the fit was found, so its curves and its time are missing.")
     return Markup("").join(note(line, "warn") for line in said)
@@ -260,4 +264,6 @@ def _count(number: int, what: str) -> str:
 def _clock(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
+    if whole < 60:
+        return f"{whole} s"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
