@@ -22,6 +22,7 @@ from unrender.fit.memory import (
     predict_memory,
     refuse_if_too_large,
 )
+from unrender.fit.refine.settings import RefineSettings
 from unrender.fit.settings import CropSettings, FitSettings
 from unrender.initialize.points import PointSettings
 from unrender.losses import LossSettings
@@ -71,6 +72,8 @@ def test_a_wider_photo_needs_more_in_every_phase(large: Capture, width: int):
         ({"network": DecoderSettings(width=48)}, "scoring"),
         ({"loss": LossSettings(vgg=1.0, vgg_weights=__file__)}, "fitting"),
         ({"points": PointSettings(environment_height=4096)}, "fitting"),
+        ({"refine": RefineSettings(what=("points",))}, "fitting"),
+        ({"refine": RefineSettings(what=("points",))}, "saving"),
     ],
 )
 def test_what_is_larger_needs_more(large: Capture, more: dict, phase: str):

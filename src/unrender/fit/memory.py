@@ -116,18 +116,27 @@ def predict_memory(capture: Capture, settings: FitSettings) -> MemoryNeed:
     weights = _weights(settings.network)
     fitted = points * settings.points.channels + environment + weights  # numbers that have a gradient and moments
     model = _FLOAT * (8 * points + fitted)
+    moving = _FLOAT * points * _moving_numbers(settings)
     return MemoryNeed(
         program=PROGRAM,
         learning=OPTIMISER,
         photos=min(_picture_bytes(capture), settings.photo_memory * _MiB),
         model=model,
-        moments=2 * _FLOAT * fitted,
+        moments=2 * _FLOAT * fitted + moving,
         decoding=_decoding(capture),
         starting=_starting(capture, settings, points, photo),
         stepping=_stepping(capture, settings, points) + _FLOAT * fitted,
-        saving=2 * (model + 2 * _FLOAT * fitted),  # the file is made in memory, once by tensor and once whole
+        saving=2 * (model + 2 * _FLOAT * fitted + moving),  # the file is made in memory, once by tensor and once whole
         scoring=round(photo * _scored_pixel(settings.network)) + PROJECTED * points // 2,
     )
+
+
+def _moving_numbers(settings: FitSettings) -> int:
+    """What refining points holds of each: step, gradient and two moments along each way that it moves; how often it
+    moved, its unit, and where it began.
+    """
+    ways = 1 if settings.refine.along == "normal" else 3
+    return 4 * ways + 5 if "points" in settings.refine.what else 0
 
 
 def available_memory() -> int:
