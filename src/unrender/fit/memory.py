@@ -132,9 +132,7 @@ def predict_memory(capture: Capture, settings: FitSettings) -> MemoryNeed:
 
 
 def _moving_numbers(settings: FitSettings) -> int:
-    """What refining points holds of each: step, gradient and two moments along each way that it moves; how often it
-    moved, its unit, and where it began.
-    """
+    """What refining points holds of each: step, gradient, two moments each way; count, unit, and where it began."""
     ways = 1 if settings.refine.along == "normal" else 3
     return 4 * ways + 5 if "points" in settings.refine.what else 0
 

@@ -80,6 +80,17 @@ def test_a_panorama_stays_as_large_as_its_photo() -> None:
     assert bool((units.poses > 0).all())
 
 
+def test_depth_tells_focal_length_from_distance() -> None:
+    """Of a cloud with depth a share of what the focal length moves is its own, of a wall hardly any."""
+    cameras = cameras_with("SIMPLE_RADIAL")
+    assert measure_units(cameras, cloud()).focal_alone > 0.05
+    wall = cloud()
+    wall[:, 2] = 0
+    facing = cameras.camera_from_world.clone()
+    facing[:, :3, :3] = torch.eye(3, dtype=torch.float64)
+    assert measure_units(replace(cameras, camera_from_world=facing), wall).focal_alone < 0.02
+
+
 def test_a_view_of_nothing_is_named_and_has_no_units() -> None:
     cameras = cameras_with("OPENCV")
     poses = cameras.camera_from_world.clone()

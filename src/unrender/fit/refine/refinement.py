@@ -20,6 +20,8 @@ from unrender.render.model import Model
 
 __all__ = ["Refinement"]
 
+_TELLS_APART = 0.03
+"""Share of what a focal length moves that must be its own: 0.1 to 0.2 in rooms, 0.005 to 0.02 of flat walls."""
 _HOLD_EVERY = 100
 """Steps after which the world is put back where the input's cameras were."""
 
@@ -43,6 +45,11 @@ class Refinement:
             if views:
                 names = some_of([self.capture.names[view] for view in views])
                 yield Note(f"{len(views)} photos {reason} where they were taken from, and are not moved: {names}")
+
+        if {"poses", "lens"} <= set(self.settings.refine.what) and self.structure.focal_alone < _TELLS_APART:
+            own = f"{self.structure.focal_alone:.1%} of what the focal length moves is its own"
+            both = "focal length and distance explain each other, and both may be wrong together"
+            yield Note(f"photos see little depth: {both} ({own}); leave lens out of --refine")
 
     def families(self, fraction: float) -> tuple[str, ...]:
         """What may move after ``fraction`` of the fit."""

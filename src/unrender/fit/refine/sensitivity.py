@@ -7,6 +7,8 @@ world, the lens or the size of the photos.
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +22,7 @@ __all__ = ["Units", "measure_units", "point_units"]
 _SAMPLE = 4096
 """Points of the cloud that are looked at in each view."""
 _LEAST_SEEN = 8
+_FOCAL = ("f", "fx", "fy")
 _OPEN = 1e-6
 """Of the motion that moves points most: what moves them less is not seen."""
 _STEP = 1e-6
@@ -31,43 +34,50 @@ class Units:
     """``poses`` [V, 6] float64: (translation [scene units], rotation [rad]) per pixel, 0 where a view sees no points;
     ``lenses``: per camera [P] float64, parameter per pixel, 0 where that moves nothing or is not to be moved;
     ``unseen``: views of fewer than 8 points; ``loose``: views whose points (on a line, at one place) leave some motion
-    of the camera open.
+    of the camera open; ``focal_alone``: share of what the focal length moves that no motion of the camera can imitate,
+    the median over views, NaN where no lens has one: near 0 where photos see little depth.
     """
 
     poses: torch.Tensor
     lenses: tuple[torch.Tensor, ...]
     unseen: tuple[int, ...]
     loose: tuple[int, ...]
+    focal_alone: float
 
 
 def measure_units(cameras: Cameras, positions: torch.Tensor) -> Units:
     """The units of the poses and lenses of ``cameras`` for what they see of ``positions`` [N, 3] float64, world."""
     sample = positions[:: max(1, len(positions) // _SAMPLE)].double()
-    squares = torch.zeros(len(cameras), 6, dtype=torch.float64)
-    seen = torch.zeros(len(cameras), dtype=torch.int64)
-    by_lens = [torch.zeros_like(lens.params) for lens in cameras.lenses]
-    count = torch.zeros(len(cameras.lenses), dtype=torch.int64)
-    loose = []
+    poses = torch.zeros(len(cameras), 6, dtype=torch.float64)
+    lenses = [torch.zeros_like(lens.params) for lens in cameras.lenses]
+    count = [0] * len(lenses)
+    unseen, loose, alone = [], [], []
     for view in range(len(cameras)):
-        points = _seen_points(cameras, view, sample)
-        seen[view] = len(points)
+        points, camera = _seen_points(cameras, view, sample), int(cameras.camera_index[view])
         if len(points) < _LEAST_SEEN:
+            unseen.append(view)
             continue
-        lens, scale = cameras.lens(view), cameras.pixel_scale[view]
-        along = scale[:, None] * lens.jacobian(points)  # [N, 2, 3]
-        moved = torch.cat([along, -along @ skew(points)], dim=2)  # by exp(xi): x + t + w cross x
-        squares[view] = moved.square().sum(dim=1).mean(dim=0)
-        if _leaves_open(moved):
-            loose.append(view)
-        camera = int(cameras.camera_index[view])
-        by_lens[camera] += (scale * _by_parameters(lens, points)).square().sum(dim=(1, 2))
+        by_pose, by_lens = _ways(cameras, view, points)
+        poses[view] = by_pose.square().sum(dim=1).mean(dim=0)
+        lenses[camera] += by_lens.square().sum(dim=(1, 2))
         count[camera] += len(points)
-    units = [_inverse(total / max(1, int(n))) for total, n in zip(by_lens, count, strict=True)]
+        if _leaves_open(by_pose):
+            loose.append(view)
+        if focal := [k for k, name in enumerate(cameras.lens(view).parameter_names) if name in _FOCAL]:
+            alone.append(_unlike_motion(by_lens[focal].sum(dim=0), by_pose))
+    units = [_inverse(total / max(1, seen)) for total, seen in zip(lenses, count, strict=True)]
     # A panorama's numbers are its size: any other would leave a gap behind the camera.
     held = [isinstance(lens, Equirectangular) for lens in cameras.lenses]
-    lenses = tuple(unit * 0 if fixed else unit for unit, fixed in zip(units, held, strict=True))
-    unseen = tuple(torch.nonzero(seen < _LEAST_SEEN)[:, 0].tolist())
-    return Units(_inverse(squares), lenses, unseen, tuple(loose))
+    free = tuple(unit * 0 if fixed else unit for unit, fixed in zip(units, held, strict=True))
+    return Units(_inverse(poses), free, tuple(unseen), tuple(loose), statistics.median(alone) if alone else math.nan)
+
+
+def _ways(cameras: Cameras, view: int, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How pixels of ``points`` [N, 3], in the camera's axes, move with its pose [N, 2, 6] and its lens [P, N, 2]."""
+    lens, scale = cameras.lens(view), cameras.pixel_scale[view]
+    along = scale[:, None] * lens.jacobian(points)  # [N, 2, 3]
+    by_pose = torch.cat([along, -along @ skew(points)], dim=2)  # by exp(xi): x + t + w cross x
+    return by_pose, scale * _by_parameters(lens, points)
 
 
 def point_units(cameras: Cameras, views: tuple[int, ...], positions: torch.Tensor) -> torch.Tensor:
@@ -101,6 +111,14 @@ def _leaves_open(moved: torch.Tensor) -> bool:
         return True
     sizes = torch.linalg.svdvals(rows / lengths)
     return bool(sizes[-1] < _OPEN * sizes[0])
+
+
+def _unlike_motion(change: torch.Tensor, moved: torch.Tensor) -> float:
+    """Share of a ``change`` of the image [N, 2] that is no combination of the camera's six motions [N, 2, 6]."""
+    rows, wanted = moved.reshape(-1, 6), change.reshape(-1, 1)
+    rows = rows / rows.norm(dim=0).clamp(min=1e-12)
+    left = wanted - rows @ torch.linalg.lstsq(rows, wanted).solution
+    return float(left.norm() / wanted.norm().clamp(min=1e-12))
 
 
 def _by_parameters(lens: Lens, points: torch.Tensor) -> torch.Tensor:

@@ -36,14 +36,15 @@ class Structure:
     """What is refined of a model's structure, between two steps.
 
     ``given``: the cameras of the input; ``frozen`` [V] bool: views whose pose does not move (any more); ``unseen``,
-    ``loose``: those whose points do not say where they are (see ``Units``); ``dropped``: families that were taken back.
+    ``loose``: those whose points do not say where they are, ``focal_alone``: what tells focal length from distance (see
+    ``Units``); ``dropped``: families that were taken back.
     """
 
     def __init__(self, model: Model, given: Cameras, cloud: torch.Tensor, settings: RefineSettings) -> None:
         self.settings, self.given = settings, given
         scene, device = _points(model), model.cameras.sizes.device
         units = measure_units(given, cloud)
-        self.unseen, self.loose = units.unseen, units.loose
+        self.unseen, self.loose, self.focal_alone = units.unseen, units.loose, units.focal_alone
         self._pose_unit = units.poses.to(device)
         self._lens_units = tuple(unit.to(device) for unit in units.lenses)
         views = tuple(range(len(given)))
