@@ -107,6 +107,7 @@ def test_no_two_things_of_two_charts_have_one_name():
     [
         (1.234, "1.23", "1.234"),
         (-0.5, "\N{MINUS SIGN}0.50", "-0.5"),
+        (-0.001, "0.00", "-0.001"),
         (None, "\N{EN DASH}", ""),
         (float("inf"), "\N{EN DASH}", ""),
     ],

@@ -49,6 +49,8 @@ def number(value: float | None, form: str = ".2f", missing: str = "\N{EN DASH}",
     if value is None or not math.isfinite(value):
         return Cell(missing, math.nan)
     shown = format(value, form)
+    if not any(digit in shown for digit in "123456789"):
+        shown = shown.lstrip("+-")  # nothing has no sign
     return Cell(shown.replace("-", "\N{MINUS SIGN}") if shown[:1] == "-" else shown, value, tone)
 
 
