@@ -301,12 +301,12 @@ def test_a_displaced_camera_comes_home(room, view):
     start = true.moved(torch.cat([0.01 * DIAGONAL * along, math.radians(1) * about])[None])
     increment = torch.zeros(1, 6, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([increment], betas=(0.9, 0.9))
-    for step in range(40):
-        optimizer.param_groups[0]["lr"] = 6e-3 * 0.03 ** (step / 40)
+    for step in range(80):
+        optimizer.param_groups[0]["lr"] = 6e-3 * 0.03 ** (step / 80)
         optimizer.zero_grad()
         settings = PointRasterSettings(layers=4, ghosts=0.25)
         loss(features(scene, start.moved(increment), settings, step), target).backward()
         optimizer.step()
     before, after = (displacement(scene, true, end) for end in (start, start.moved(increment.detach())))
     assert before > 0.5
-    assert after < min(0.4, 0.6 * before), f"{before:.2f} to {after:.2f} px"
+    assert after < min(0.4, 0.5 * before), f"{before:.2f} to {after:.2f} px"

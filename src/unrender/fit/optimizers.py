@@ -99,7 +99,11 @@ class Optimizer:
         """Put back what ``state`` gave. Raises RunError when a moment has another shape than its parameter."""
         for name, moments in self._rows.items():
             for moment, rows in moments.items():
-                rows.copy_(tensors.get(f"optimizer.{moment}.{name}", rows))
+                saved = tensors.get(f"optimizer.{moment}.{name}", rows)
+                if saved.shape != rows.shape:
+                    what = f"optimizer state of {name} does not fit"
+                    raise RunError(what, expected=tuple(rows.shape), got=tuple(saved.shape))
+                rows.copy_(saved)
         for parameter in self._parameters:
             found = {moment: tensors.get(f"optimizer.{moment}.{parameter.name}") for moment in _MOMENTS}
             moments = {

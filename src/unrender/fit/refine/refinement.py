@@ -33,7 +33,7 @@ class Refinement:
 
     def __init__(self, model: Model, capture: Capture, settings: FitSettings) -> None:
         self.capture, self.settings = capture, settings
-        self.structure = Structure(model, capture.cameras, capture.points.positions, settings.refine)
+        self.structure = Structure(model, capture, settings.refine)
         self.judged = 0
         self._judgement: Judgement | None = None
 

@@ -14,6 +14,7 @@ import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.cameras.lens import Lens, make_lens
+from unrender.datasets.capture import Capture
 from unrender.errors import CaptureError
 from unrender.fit.refine.gauge import nearest_similarity
 from unrender.fit.refine.sensitivity import measure_units, point_units
@@ -28,6 +29,8 @@ __all__ = ["STRUCTURAL", "Structure"]
 STRUCTURAL = ("cameras.poses", "cameras.lens", "scene.points.position")
 """Names (or what names begin with) of the steps."""
 
+_MARGIN = 0.01
+"""Share of the frame at its edge that is not asked about: there what is valid turns on rounding."""
 _FRAME = 9
 """Points along an edge of the frame that a lens must go on seeing."""
 
@@ -40,8 +43,9 @@ class Structure:
     ``Units``); ``dropped``: families that were taken back.
     """
 
-    def __init__(self, model: Model, given: Cameras, cloud: torch.Tensor, settings: RefineSettings) -> None:
-        self.settings, self.given = settings, given
+    def __init__(self, model: Model, capture: Capture, settings: RefineSettings) -> None:
+        self.settings, self.given = settings, capture.cameras
+        given, cloud = capture.cameras, capture.points.positions
         scene, device = _points(model), model.cameras.sizes.device
         units = measure_units(given, cloud)
         self.unseen, self.loose, self.focal_alone = units.unseen, units.loose, units.focal_alone
@@ -51,7 +55,7 @@ class Structure:
         self._point_unit = point_units(given, views, scene.position.cpu() + scene.origin.cpu()).float().to(device)
         self.began = scene.position.detach().clone()
         self.frozen = torch.zeros(len(given), dtype=torch.bool, device=device)
-        self.frozen[[*units.unseen, *units.loose]] = True
+        self.frozen[[*units.unseen, *units.loose, *capture.test]] = True
         self.dropped: set[str] = set()
         along = 1 if settings.along == "normal" else 3
         self._poses = torch.zeros(len(given), 6, dtype=torch.float64, device=device)
@@ -110,7 +114,8 @@ class Structure:
     def hold(self, model: Model) -> None:
         """Put the world back where the input's cameras were, as far as the photos leave that open; in place.
 
-        Nothing is open while the points stay, as with a scan. Views that are frozen stay where they are.
+        Nothing is open while the points stay, as with a scan. Frozen views, held-out ones among them, stay where they
+        are.
         """
         if not {"poses", "points"} <= set(self.settings.what) - self.dropped:
             return
@@ -125,6 +130,7 @@ class Structure:
         world = back.of_points(scene.position.cpu().double() + origin)
         scene.position.copy_((world - origin).float())
         scene.normal.copy_(scene.normal @ back.rotation.T.to(scene.normal))
+        scene.radius.mul_(back.scale)
 
     @torch.no_grad()
     def send_back(self, model: Model, views: Sequence[int]) -> None:
@@ -185,12 +191,12 @@ def _sees_frame(lens: Lens, given: Lens) -> bool:
     """Whether a lens sees the whole frame that the ``given`` one sees, and is finite there."""
     if not bool(lens.params.isfinite().all()):
         return False
-    along = torch.linspace(0, 1, _FRAME, dtype=torch.float64)
+    along = torch.linspace(_MARGIN, 1 - _MARGIN, _FRAME, dtype=torch.float64)
     u, v = torch.meshgrid(along * lens.width, along * lens.height, indexing="ij")
     edge = torch.stack([u, v], dim=-1).reshape(-1, 2).to(lens.params)
     rays = given.unproject(edge)
-    _, before = given.project(rays * (1 - 1e-6))
-    pixels, after = lens.project(rays * (1 - 1e-6))
+    _, before = given.project(rays)
+    pixels, after = lens.project(rays)
     return bool((after | ~before).all()) and bool(pixels[after].isfinite().all())
 
 

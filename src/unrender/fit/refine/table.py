@@ -14,7 +14,7 @@ from unrender.fit.refine.structure import Structure
 from unrender.geometry.rotations import log_so3
 from unrender.messages import CameraMove, LensMove, Refined
 
-__all__ = ["camera_moves", "refined_message"]
+__all__ = ["refined_message"]
 
 _SAMPLE = 2048
 """Points of the cloud whose way across the image is measured."""
@@ -31,12 +31,12 @@ def refined_message(cameras: Cameras, capture: Capture, structure: Structure, ju
     return Refined(
         families=structure.settings.structure,
         dropped=tuple(name for name in structure.settings.structure if name in structure.dropped),
-        cameras=camera_moves(cameras, capture, structure, judgement),
+        cameras=_camera_moves(cameras, capture, structure, judgement),
         lenses=lenses if "lens" in structure.settings.what else (),
     )
 
 
-def camera_moves(
+def _camera_moves(
     cameras: Cameras, capture: Capture, structure: Structure, judgement: Judgement | None
 ) -> tuple[CameraMove, ...]:
     """One row for each view, in their order; decibels where it was judged by them."""
@@ -62,7 +62,7 @@ def camera_moves(
 
 
 def _pixels(cameras: Cameras, given: Cameras, view: int, points: torch.Tensor) -> float:
-    """Root mean square distance between where both see the points that are in the image of either; NaN for none."""
+    """Root mean square distance between where both see the points that are in the input's image; NaN for none."""
     here, there = (each.project(view, points) for each in (given, cameras))
     extent = points.new_tensor(list(reversed(given.size_of(view))))
     seen = here.inside & there.inside & (here.pixels >= 0).all(dim=1) & (here.pixels < extent).all(dim=1)
