@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from unrender.fit.evaluate import plain_points as plain_points
     from unrender.fit.fit import Fit as Fit
     from unrender.fit.fit import start_model as start_model
+    from unrender.fit.refine.settings import RefineSettings as RefineSettings
     from unrender.fit.run import Run as Run
     from unrender.fit.settings import CropSettings as CropSettings
     from unrender.fit.settings import FitSettings as FitSettings
@@ -102,6 +103,7 @@ _NAMES = {
     "unrender.fit.evaluate": ("Evaluation", "evaluate", "plain_points"),
     "unrender.fit.fit": ("Fit", "start_model"),
     "unrender.fit.run": ("Run",),
+    "unrender.fit.refine.settings": ("RefineSettings",),
     "unrender.fit.settings": ("CropSettings", "FitSettings"),
     "unrender.fit.settings_file": ("read_settings", "write_settings"),
     "unrender.fit.source": ("CaptureSource",),
