@@ -66,10 +66,15 @@ def test_every_backend_of_ours_is_measured_both_ways(here):
         assert row.median_ms > 0
         assert row.floor_ms > 1080 * 1920 * 24 / 1e10 * 1e3
         assert row.points_per_s == pytest.approx(500 / row.median_ms * 1e3)
-        assert row.peak_bytes > 0
         assert 100 < row.blended <= row.drawn < 250
     done = [message for message in said if isinstance(message, Measured)]
     assert [message.done for message in done] == list(range(1, done[0].total + 1))
+
+
+def test_a_process_of_its_own_holds_the_scene_and_the_pictures():
+    lines = list(in_own_process(Errand("reference", (Case(500, 1, discard=False, threads=1),), 2)))
+    assert [line["direction"] for line in lines] == ["forward", "backward"]
+    assert all(2**20 < line["peak_bytes"] < 2**30 for line in lines)
 
 
 def test_peers_run_where_they_are():
