@@ -18,7 +18,7 @@ from functools import partial
 
 import torch
 
-from unrender.cameras.lens import Lens, make_lens
+from unrender.cameras.lens import Equirectangular, Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.errors import ShapeError
 from unrender.geometry.transforms import exp_se3
@@ -188,6 +188,18 @@ class Cameras:
         halves = torch.tensor([[lens.width / 2, lens.height / 2] for lens in self.lenses], dtype=torch.float64)
         half = halves.to(grid)[self.camera_index, None, None]
         return ((photo_pixels - half) / half.norm(dim=-1, keepdim=True)).permute(0, 3, 1, 2).float()
+
+    def share_of_sphere(self, view: int) -> torch.Tensor | None:
+        """How much each pixel of a panorama sees, as a share of what a pixel at its equator does, [1, H, W] float32.
+
+        None for all other lenses: their pixels see alike within a factor of two.
+        """
+        lens = self.lens(view)
+        if not isinstance(lens, Equirectangular):
+            return None
+        height, width = self.size_of(view)
+        rows = (torch.arange(height) + 0.5 - self.pixel_offset[view, 1].cpu()) / self.pixel_scale[view, 1].cpu()
+        return lens.narrowing(rows.to(lens.params)).float().cpu()[None, :, None].expand(1, height, width)
 
     def record(self, radiance: torch.Tensor, leak: bool = False) -> torch.Tensor:
         """Linear radiance [V, 3, H, W] -> images in 0..1 as these cameras record it (``Sensor.record``)."""

@@ -207,19 +207,27 @@ class Fit:
         alike), on the model's device.
         """
         device = self.model.cameras.sizes.device
-        masked = self.refinement is not None or any(self.capture.masked[view] for view in views)
         crops = [self._crop(view, window) for view, window in zip(views, windows, strict=True)]
-        images, weights = (torch.stack(parts).to(device) for parts in zip(*crops, strict=True))
-        return images, weights if masked else None
+        images = torch.stack([image for image, _ in crops]).to(device)
+        if all(weight is None for _, weight in crops):
+            return images, None
+        even = torch.ones(1, *images.shape[2:])
+        return images, torch.stack([even if weight is None else weight for _, weight in crops]).to(device)
 
-    def _crop(self, view: int, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a photo shows in a window, [3, h, w], and how much each pixel counts, [1, h, w]."""
-        image, mask = self.capture.image(view), self.capture.mask(view)
+    def _crop(self, view: int, window: Window) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What a photo shows in a window, [3, h, w], and how much each pixel counts, [1, h, w] (None: all alike)."""
+        image, weight = self.capture.image(view), self._weight(view)
+        return (crop_image(image, window), None) if weight is None else crop_masked(image, weight, window)
+
+    def _weight(self, view: int) -> torch.Tensor | None:
+        """How much each pixel of a photo counts in steps, [1, H, W]: by its mask, by what is kept back, and by how much
+        of the sphere it sees; None where all count alike.
+        """
+        parts = [self.capture.mask(view), self.capture.cameras.share_of_sphere(view)]
         if self.refinement is not None:
-            mask = self.refinement.looked_at(view, mask)
-        if mask is None:
-            return crop_image(image, window), torch.ones(1, *window.size)
-        return crop_masked(image, mask, window)
+            parts.append(self.refinement.looked_at(view))
+        given = [part.float() for part in parts if part is not None]
+        return math.prod(given[1:], start=given[0]) if given else None
 
     @property
     def _moving(self) -> tuple[Parameter, ...]:

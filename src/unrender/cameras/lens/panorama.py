@@ -52,6 +52,10 @@ class Equirectangular(Calibrated):
         """Largest singular value of ``jacobian``, [N]; towards the poles it grows without end."""
         return largest_singular_value(*self._rows(points))
 
+    def narrowing(self, rows: torch.Tensor) -> torch.Tensor:
+        """Width of pixels at heights ``rows`` of the photo, as a share of the equator's: the cosine of the latitude."""
+        return torch.cos(math.pi * (rows / self.params[1] - 0.5)).clamp(min=0)
+
     def _rows(self, points: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         """Derivatives of u and of v by point; entries [N]."""
         width, height = self.params.unbind()

@@ -75,12 +75,10 @@ class Refinement:
             self.structure.hold(model)
         return model
 
-    def looked_at(self, view: int, mask: torch.Tensor | None) -> torch.Tensor:
-        """How much each pixel counts in steps, [1, H, W]: nothing where it is kept back."""
-        size = self.structure.given.size_of(view)
-        share = self.settings.refine.kept_back
-        used = (~kept_back(view, size, share, self.settings.seed)).float()
-        return used if mask is None else used * mask
+    def looked_at(self, view: int) -> torch.Tensor:
+        """Which pixels steps look at, [1, H, W] bool: those that are not kept back."""
+        size, share = self.structure.given.size_of(view), self.settings.refine.kept_back
+        return ~kept_back(view, size, share, self.settings.seed)
 
     def is_due(self, fraction: float) -> bool:
         """Whether it is time to judge."""

@@ -76,6 +76,8 @@ def _ways(cameras: Cameras, view: int, points: torch.Tensor) -> tuple[torch.Tens
     """How pixels of ``points`` [N, 3], in the camera's axes, move with its pose [N, 2, 6] and its lens [P, N, 2]."""
     lens, scale = cameras.lens(view), cameras.pixel_scale[view]
     along = scale[:, None] * lens.jacobian(points)  # [N, 2, 3]
+    if isinstance(lens, Equirectangular):  # a pixel there is as wide as one at the equator
+        along[:, 0] *= lens.narrowing(lens.project(points)[0][:, 1])[:, None]
     by_pose = torch.cat([along, -along @ skew(points)], dim=2)  # by exp(xi): x + t + w cross x
     return by_pose, scale * _by_parameters(lens, points)
 
