@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -72,7 +72,9 @@ class AlignVerb:
             files = {"cameras": self.output / CAMERAS, "picture": self.output / PICTURE}
             print_json({"run": self.output, "refinement": outcome, "report": page} | files)
         else:
-            print_result(f"{moved_line(outcome)}; cameras: {self.output / CAMERAS}")
+            from unrender.reports.camera_moves import moves_line
+
+            print_result(f"{moves_line(outcome)}; cameras: {self.output / CAMERAS}")
             print_result(f"before and after, carried into {target}: {self.output / PICTURE}")
             if page is not None:
                 print_result(f"report in {page}")
@@ -117,16 +119,3 @@ class AlignVerb:
         exported = export_run(run, run.load_model(), "colmap")
         shutil.rmtree(self.output / CAMERAS, ignore_errors=True)
         write_capture(self.output / CAMERAS, exported.reconstruction, "colmap", lossy=True)
-
-
-def moved_line(outcome: dict[str, Any]) -> str:
-    """How far the cameras moved, for people."""
-    moves = [camera for camera in outcome["cameras"] if camera["fate"] == "refined" and camera["pixels"] is not None]
-    back = sum(camera["fate"] == "taken back" for camera in outcome["cameras"])
-    if not moves:
-        return "no camera moved"
-    pixels = sorted(camera["pixels"] for camera in moves)
-    far, turned = (sorted(camera[name] for camera in moves)[len(moves) // 2] for name in ("moved", "degrees"))
-    median = f"{pixels[len(pixels) // 2]:.2f} pixels ({far:.3g} units, {turned:.2g} degrees)"
-    line = f"{len(moves)} cameras moved: median {median}, most {pixels[-1]:.2f} pixels"
-    return line + (f"; {back} taken back" if back else "")

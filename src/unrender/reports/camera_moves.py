@@ -11,10 +11,10 @@ from markupsafe import Markup
 from unrender.reports.page import Fact, Section, code, fact_tiles, note
 from unrender.reports.tables import Cell, Column, Row, number, sortable_table
 
-__all__ = ["moves_section"]
+__all__ = ["median_and_most", "moves_line", "moves_section"]
 
 _FOLDED = 12
-_TAKEN_BACK = "taken back"
+_REFINED, _TAKEN_BACK = "refined", "taken back"
 _LEAD = (
     "From the cameras that the capture came with. In the image: how far what a photo sees moved, root mean square. "
     "Each photo is judged by pixels that no step looked at: their PSNR with the capture's pose and the refined one."
@@ -74,23 +74,44 @@ def _row(camera: Mapping[str, Any], url: str | None) -> Row:
 
 def _facts(refinement: Mapping[str, Any]) -> list[Fact]:
     """Medians over the cameras that were refined, and what was given up."""
-    refined = [camera for camera in refinement["cameras"] if camera["fate"] == "refined"]
     forms = {
         "Moved": ("moved", ".3g", " units"),
         "Turned": ("degrees", ".2g", "°"),
         "In the image": ("pixels", ".2f", " px"),
     }
-    facts = [Fact("Refined", f"{len(refined)} cameras", ", ".join(refinement["families"]))]
+    facts = [Fact("Refined", f"{_count(refinement, _REFINED)} cameras", ", ".join(refinement["families"]))]
     for label, (name, form, unit) in forms.items():
-        values = sorted(camera[name] for camera in refined if camera[name] is not None and math.isfinite(camera[name]))
-        if values:
-            facts.append(
-                Fact(label, f"{values[len(values) // 2]:{form}}{unit}", f"median; most {values[-1]:{form}}{unit}")
-            )
-    back = sum(camera["fate"] == _TAKEN_BACK for camera in refinement["cameras"])
+        if (found := median_and_most(refinement, name)) is not None:
+            median, most = (f"{value:{form}}{unit}" for value in found)
+            facts.append(Fact(label, median, f"median; most {most}"))
+    back = _count(refinement, _TAKEN_BACK)
     dropped = ", ".join(refinement["dropped"])
     facts.append(Fact("Taken back", f"{back} cameras", "worse than before", "warn" if back else ""))
     return [*facts, *([Fact("Given up", dropped, "of all photos", "warn")] if dropped else [])]
+
+
+def moves_line(refinement: Mapping[str, Any]) -> str:
+    """The same for people in a terminal."""
+    found = {name: median_and_most(refinement, name) for name in ("moved", "degrees", "pixels")}
+    known = [numbers for numbers in found.values() if numbers is not None]
+    if len(known) < len(found):
+        return "no camera moved"
+    (moved, _), (degrees, _), (pixels, most) = known
+    median = f"{pixels:.2f} pixels ({moved:.3g} units, {degrees:.2g} degrees)"
+    line = f"{_count(refinement, _REFINED)} cameras moved: median {median}, most {most:.2f} pixels"
+    back = _count(refinement, _TAKEN_BACK)
+    return line + (f"; {back} taken back" if back else "")
+
+
+def median_and_most(refinement: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """Of a number of all refined cameras; None where none of them has it."""
+    refined = [camera[name] for camera in refinement["cameras"] if camera["fate"] == _REFINED]
+    values = sorted(value for value in refined if value is not None and math.isfinite(value))
+    return (values[len(values) // 2], values[-1]) if values else None
+
+
+def _count(refinement: Mapping[str, Any], fate: str) -> int:
+    return sum(camera["fate"] == fate for camera in refinement["cameras"])
 
 
 def _lenses(lenses: Sequence[Mapping[str, Any]]) -> Markup:
