@@ -140,7 +140,7 @@ def only(families: tuple[str, ...], steps: int, **variant: object) -> FitSetting
     """Settings of a fit in which nothing but these families moves."""
     rates = {"cameras.poses": 1.0, "cameras.lens": 0.2, "cameras.exposure": 0.05}
     given = {"poses": 0.0, "lens": 0.0, "points": 0.0, "coarse": COARSE} | variant
-    refine = RefineSettings(what=families, kept_back=0.0, judged=1.0, **given)  # pyright: ignore[reportArgumentType]
+    refine = RefineSettings(what=families, kept_back=0.0, judged=1.0, settled=1.0, **given)  # pyright: ignore[reportArgumentType]
     return FitSettings(steps=steps, rates=rates, unlock=0.0, refine=refine, crop=CropSettings(zoom=(1.0, 1.0)))
 
 

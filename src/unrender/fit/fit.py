@@ -20,7 +20,7 @@ from unrender.fit.checkpoint import load_values
 from unrender.fit.crops import Window, crop_cameras, crop_image, crop_masked, draw_window, view_order
 from unrender.fit.optimizers import Optimizer, rate_of
 from unrender.fit.refine.refinement import Refinement
-from unrender.fit.refine.settings import family_of
+from unrender.fit.refine.settings import STRUCTURE, family_of
 from unrender.fit.schedules import cosine, unlocked
 from unrender.fit.settings import DEFAULT_STEPS, FitSettings
 from unrender.initialize.points import clean_surfels, points_from_capture
@@ -132,7 +132,7 @@ class Fit:
         """When it is time, what was refined is judged, and taken back where it did harm."""
         if self.refinement is None or not self.refinement.is_due(self.fraction):
             return
-        self.model, said = self.refinement.judge(self.model, at_end=self.fraction >= 1)
+        self.model, said = self.refinement.judge(self.model, at_end=self.refinement.is_settled(self.fraction))
         yield from said
 
     def _make_step(self) -> tuple[float, float] | Skipped:
@@ -224,7 +224,7 @@ class Fit:
         of the sphere it sees; None where all count alike.
         """
         parts = [self.capture.mask(view), self.capture.cameras.share_of_sphere(view)]
-        if self.refinement is not None:
+        if self.refinement is not None and not self.refinement.is_settled(self.fraction):
             parts.append(self.refinement.looked_at(view))
         given = [part.float() for part in parts if part is not None]
         return math.prod(given[1:], start=given[0]) if given else None
@@ -239,11 +239,12 @@ class Fit:
         return rate_of(name, self.settings.rates) if family is None or family in self.settings.refine.what else 0.0
 
     def _factor(self, name: str) -> float:
-        family = family_of(name)
-        begins = 0.0 if family is None else self.settings.refine.begins(family, self.settings.unlock)
-        if not unlocked(self.fraction, begins):
+        family, refine = family_of(name), self.settings.refine
+        begins = 0.0 if family is None else refine.begins(family, self.settings.unlock)
+        along = self.fraction / (refine.settled if family in STRUCTURE else 1.0)
+        if not unlocked(self.fraction, begins) or along >= 1:
             return 0.0
-        return cosine(self.fraction, self.settings.decay)
+        return cosine(along, self.settings.decay)
 
     def _started(self) -> Started:
         height, width = self.model.cameras.sizes[0].tolist()

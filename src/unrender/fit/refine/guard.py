@@ -61,6 +61,13 @@ class Judgement:
         """Decibels that a family's refinement brought, over all views; NaN where nothing can be judged."""
         return decibels(_all(self.now)) - decibels(_all(self.without[family]))
 
+    def decibels(self, views: int) -> torch.Tensor:
+        """PSNR of each of ``views`` photos with the input's pose and as it is, [V, 2]; NaN where it was not judged."""
+        table = torch.full((views, 2), math.nan, dtype=torch.float64)
+        for view, errors in self.without.get("poses", {}).items():
+            table[view] = torch.tensor([decibels(errors), decibels(self.now[view])], dtype=torch.float64)
+        return table
+
 
 def decibels(errors: torch.Tensor) -> float:
     """PSNR of mean squared errors; NaN of none."""

@@ -35,7 +35,7 @@ class Refinement:
         self.capture, self.settings = capture, settings
         self.structure = Structure(model, capture, settings.refine)
         self.judged = 0
-        self._judgement: Judgement | None = None
+        self._decibels = torch.full((len(capture), 2), math.nan, dtype=torch.float64)
 
     def notes(self) -> Iterator[Message]:
         """What a user should know before it begins."""
@@ -54,6 +54,8 @@ class Refinement:
     def families(self, fraction: float) -> tuple[str, ...]:
         """What may move after ``fraction`` of the fit."""
         refine = self.settings.refine
+        if self.is_settled(fraction):
+            return ()
         return tuple(
             name
             for name in refine.structure
@@ -80,9 +82,13 @@ class Refinement:
         size, share = self.structure.given.size_of(view), self.settings.refine.kept_back
         return ~kept_back(view, size, share, self.settings.seed)
 
+    def is_settled(self, fraction: float) -> bool:
+        """Whether structure stays as it is from here on, and no pixel is kept back any more."""
+        return fraction >= self.settings.refine.settled
+
     def is_due(self, fraction: float) -> bool:
         """Whether it is time to judge."""
-        return self.judged < (fraction >= self.settings.refine.judged) + (fraction >= 1)
+        return self.judged < (fraction >= self.settings.refine.judged) + self.is_settled(fraction)
 
     def judge(self, model: Model, *, at_end: bool = False) -> tuple[Model, list[Message]]:
         """The model without what made unseen pixels worse, and what is to be said of it."""
@@ -102,12 +108,12 @@ class Refinement:
             for family, gain in gains.items()
             if math.isfinite(gain)
         ]
-        self._judgement = judgement
+        self._decibels = judgement.decibels(len(self.capture))
         return model, said
 
     def outcome(self, model: Model) -> Refined:
         """What it came to so far."""
-        return refined_message(model.cameras, self.capture, self.structure, self._judgement)
+        return refined_message(model.cameras, self.capture, self.structure, self._decibels)
 
     def judgement(self, model: Model) -> Judgement:
         """How the refined structure compares with the input's, now."""
@@ -116,12 +122,14 @@ class Refinement:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What is not the model's."""
-        return self.structure.state() | {"refine.judged": torch.tensor(self.judged)}
+        ours = {"refine.judged": torch.tensor(self.judged), "refine.decibels": self._decibels}
+        return self.structure.state() | ours
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put back what ``state`` gave."""
         self.structure.restore(tensors)
         self.judged = int(tensors["refine.judged"])
+        self._decibels = tensors["refine.decibels"].to(self._decibels, copy=True)
 
     def _drawn(self, model: Model, fraction: float) -> Model:
         """The model as this step draws it: with derivatives as the settings say, those of fine layers fading in."""

@@ -27,8 +27,9 @@ class RefineSettings:
     ``poses``, ``lens``, ``points``: share of the fit after which each begins to move (photometry: ``unlock``);
     ``along``: points move along all axes or along their normal only; ``kept_back``: share of the pixels of every photo
     that no step looks at while structure is refined, by which refinement is judged; ``judged``: share of the fit after
-    which what made these worse is taken back; ``coarse``: share of the refinement during which the fine layers'
-    derivatives fade in; ``spatial``, ``moves``: see ``PointRasterSettings``.
+    which what made these worse is taken back; ``settled``: share after which structure is judged once more and stays as
+    it is, while appearance is fitted on, to all pixels; ``coarse``: share of the refinement while the derivatives of
+    fine layers fade in; ``spatial``, ``moves``: see ``PointRasterSettings``.
     """
 
     what: tuple[str, ...] = PHOTOMETRY
@@ -37,7 +38,8 @@ class RefineSettings:
     points: float = 0.3
     along: Literal["all", "normal"] = "normal"
     kept_back: float = 0.05
-    judged: float = 0.7
+    judged: float = 0.6
+    settled: float = 0.85
     coarse: float = 0.0
     spatial: SpatialGradient = "ghosts"
     moves: Moves = "together"
@@ -46,9 +48,11 @@ class RefineSettings:
         for name in self.what:
             if name not in FAMILIES:
                 raise _unknown(name)
-        for name in ("poses", "lens", "points", "kept_back", "judged", "coarse"):
+        for name in ("poses", "lens", "points", "kept_back", "judged", "settled", "coarse"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"refine.{name}", expected="0 to 1", got=getattr(self, name))
+        if self.settled == 0:
+            raise SettingsError("refine.settled", expected="more than 0", got=self.settled)
 
     @property
     def structure(self) -> tuple[str, ...]:

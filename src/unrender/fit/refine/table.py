@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 
 from unrender.cameras.camera import Cameras
 from unrender.datasets.capture import Capture
-from unrender.fit.refine.guard import Judgement, decibels
 from unrender.fit.refine.structure import Structure
 from unrender.geometry.rotations import log_so3
 from unrender.messages import CameraMove, LensMove, Refined
@@ -20,8 +18,8 @@ _SAMPLE = 2048
 """Points of the cloud whose way across the image is measured."""
 
 
-def refined_message(cameras: Cameras, capture: Capture, structure: Structure, judgement: Judgement | None) -> Refined:
-    """What was refined of ``capture`` and how it was judged (None: it was not, the fit was stopped)."""
+def refined_message(cameras: Cameras, capture: Capture, structure: Structure, decibels: torch.Tensor) -> Refined:
+    """What was refined of ``capture`` and how it was judged: ``decibels`` [V, 2], see ``Judgement``."""
     cameras = cameras.to("cpu")
     given = structure.given
     lenses = tuple(
@@ -31,13 +29,13 @@ def refined_message(cameras: Cameras, capture: Capture, structure: Structure, ju
     return Refined(
         families=structure.settings.structure,
         dropped=tuple(name for name in structure.settings.structure if name in structure.dropped),
-        cameras=_camera_moves(cameras, capture, structure, judgement),
+        cameras=_camera_moves(cameras, capture, structure, decibels),
         lenses=lenses if "lens" in structure.settings.what else (),
     )
 
 
 def _camera_moves(
-    cameras: Cameras, capture: Capture, structure: Structure, judgement: Judgement | None
+    cameras: Cameras, capture: Capture, structure: Structure, decibels: torch.Tensor
 ) -> tuple[CameraMove, ...]:
     """One row for each view, in their order; decibels where it was judged by them."""
     given = structure.given
@@ -45,16 +43,15 @@ def _camera_moves(
     turn = cameras.camera_from_world[:, :3, :3] @ given.camera_from_world[:, :3, :3].mT
     degrees = log_so3(turn).norm(dim=1).rad2deg()
     sample = capture.points.positions[:: max(1, len(capture.points) // _SAMPLE)].double()
-    before = {} if judgement is None else judgement.without.get("poses", {})
-    after = {} if judgement is None else judgement.now
+    before, after = ([value if math.isfinite(value) else None for value in column] for column in decibels.T.tolist())
     return tuple(
         CameraMove(
             name=name,
             moved=float(far[view]),
             degrees=float(degrees[view]),
             pixels=_pixels(cameras, given, view, sample),
-            before=_quality(before, view),
-            after=_quality(after, view),
+            before=before[view],
+            after=after[view],
             fate=_fate(structure, capture, view),
         )
         for view, name in enumerate(capture.names)
@@ -81,7 +78,3 @@ def _fate(structure: Structure, capture: Capture, view: int) -> str:
     if view in structure.loose:
         return "points leave it open"
     return "taken back" if bool(structure.frozen[view]) else "refined"
-
-
-def _quality(errors: Mapping[int, torch.Tensor], view: int) -> float | None:
-    return decibels(errors[view]) if view in errors and len(errors[view]) else None
