@@ -19,7 +19,9 @@ from unrender.fit.refine.settings import RefineSettings
 from unrender.fit.settings import CropSettings, FitSettings
 from unrender.messages import Note, Refined
 
-ALL = RefineSettings(what=("poses", "lens", "points"), poses=0.0, lens=0.0, points=0.0, judged=0.5, settled=1.0)
+ALL = RefineSettings(
+    what=("poses", "lens", "points"), poses=0.0, lens=0.0, points=0.0, judged=0.5, settled=1.0, least_gain=0.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +179,28 @@ def test_what_makes_unseen_pixels_worse_is_taken_back(
     assert outcome.cameras[bad].fate == "taken back"
     assert outcome.cameras[bad].pixels == 0
     assert {camera.fate for camera in outcome.cameras} == {"refined", "taken back", "held out"}
+
+
+@pytest.mark.parametrize(("decibels", "kept"), [(0.2, False), (0.5, True)])
+def test_poses_that_gain_no_more_than_right_ones_would_are_taken_back(
+    capture: Capture, small: FitSettings, monkeypatch: pytest.MonkeyPatch, decibels: float, kept: bool
+) -> None:
+    fit = begin(capture, replace(small, refine=replace(ALL, what=("poses",), least_gain=0.3)))
+    assert fit.refinement is not None
+
+    def verdict(_: object) -> Judgement:
+        tiles = 0.01 + 0.001 * torch.arange(12, dtype=torch.float64)
+        given = dict.fromkeys(capture.train, tiles * 10 ** (decibels / 10))
+        return Judgement(dict.fromkeys(capture.train, tiles), {"poses": given})
+
+    monkeypatch.setattr(fit.refinement, "judgement", verdict)
+    said = run(fit)
+    (outcome,) = (message for message in said if isinstance(message, Refined))
+    assert torch.equal(fit.model.cameras.camera_from_world, capture.cameras.camera_from_world) is not kept
+    assert outcome.dropped == (() if kept else ("poses",))
+    assert {camera.fate for camera in outcome.cameras} == {"refined" if kept else "taken back", "held out"}
+    texts = [message.text for message in said if isinstance(message, Note)]
+    assert any("bring +0.20 dB to kept-back pixels, as right ones would: taken back" in text for text in texts) != kept
 
 
 def test_a_wrong_pose_is_seen_by_the_judge(capture: Capture, small: FitSettings) -> None:

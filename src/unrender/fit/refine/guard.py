@@ -52,14 +52,24 @@ class Judgement:
         given = self.without.get("poses", {})
         return [view for view, errors in given.items() if _is_worse(self.now[view], errors)]
 
-    def worse_families(self) -> tuple[str, ...]:
-        """Lens and points, where what they became is worse over all views, beyond chance."""
+    def rejected(self, least_gain: float) -> dict[str, str]:
+        """Families to be taken back, and why: lens and points that are worse over all views beyond chance; poses that
+        gain less than ``least_gain`` [dB], those aside that are taken back by themselves.
+        """
         families = [name for name in self.without if name != "poses"]
-        return tuple(name for name in families if _is_worse(_all(self.now), _all(self.without[name])))
+        worse = [name for name in families if _is_worse(_all(self.now), _all(self.without[name]))]
+        reasons = dict.fromkeys(worse, "made kept-back pixels worse")
+        if "poses" in self.without and (gain := self.gain("poses", self.worse_views())) < least_gain != 0:
+            reasons["poses"] = f"bring {gain:+.2f} dB to kept-back pixels, as right ones would"
+        return reasons
 
-    def gain(self, family: str) -> float:
-        """Decibels that a family's refinement brought, over all views; NaN where nothing can be judged."""
-        return decibels(_all(self.now)) - decibels(_all(self.without[family]))
+    def gain(self, family: str, leave_out: Collection[int] = ()) -> float:
+        """Decibels that a family's refinement brought, over all views but some; NaN where nothing can be judged."""
+        now, before = (
+            {view: tiles for view, tiles in errors.items() if view not in leave_out}
+            for errors in (self.now, self.without[family])
+        )
+        return decibels(_all(now)) - decibels(_all(before))
 
     def decibels(self, views: int) -> torch.Tensor:
         """PSNR of each of ``views`` photos with the input's pose and as it is, [V, 2]; NaN where it was not judged."""

@@ -94,11 +94,11 @@ class Refinement:
         """The model without what made unseen pixels worse, and what is to be said of it."""
         self.judged = max(self.judged + 1, 2 if at_end else 1)
         judgement, said = self.judgement(model), []
-        for family in judgement.worse_families():
+        for family, why in judgement.rejected(self.settings.refine.least_gain).items():
             self.structure.dropped.add(family)
             model = self.structure.without(model, [family])
-            said.append(Note(f"refined {family} made kept-back pixels worse: taken back, and fixed from here on"))
-        if worse := judgement.worse_views():
+            said.append(Note(f"refined {family} {why}: taken back, and fixed from here on"))
+        if worse := [] if "poses" in self.structure.dropped else judgement.worse_views():
             self.structure.send_back(model, worse)
             names = some_of([self.capture.names[view] for view in worse])
             said.append(Note(f"{len(worse)} refined poses made kept-back pixels worse: taken back and fixed: {names}"))
@@ -108,7 +108,8 @@ class Refinement:
             for family, gain in gains.items()
             if math.isfinite(gain)
         ]
-        self._decibels = judgement.decibels(len(self.capture))
+        found = judgement.decibels(len(self.capture))
+        self._decibels = torch.where(found.isnan(), self._decibels, found)
         return model, said
 
     def outcome(self, model: Model) -> Refined:

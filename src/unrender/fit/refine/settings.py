@@ -28,7 +28,8 @@ class RefineSettings:
     ``along``: points move along all axes or along their normal only; ``kept_back``: share of the pixels of every photo
     that no step looks at while structure is refined, by which refinement is judged; ``judged``: share of the fit after
     which what made these worse is taken back; ``settled``: share after which structure is judged once more and stays as
-    it is, while appearance is fitted on, to all pixels; ``coarse``: share of the refinement while the derivatives of
+    it is, while appearance is fitted on, to all pixels; ``least_gain``: decibels of the kept-back
+    pixels that refined poses must bring to stay, as right ones bring some by mere habit (0: none); ``coarse``: share of the refinement while the derivatives of
     fine layers fade in; ``spatial``, ``moves``: see ``PointRasterSettings``.
     """
 
@@ -40,6 +41,7 @@ class RefineSettings:
     kept_back: float = 0.05
     judged: float = 0.6
     settled: float = 0.85
+    least_gain: float = 0.3
     coarse: float = 0.0
     spatial: SpatialGradient = "ghosts"
     moves: Moves = "together"
@@ -51,6 +53,8 @@ class RefineSettings:
         for name in ("poses", "lens", "points", "kept_back", "judged", "settled", "coarse"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"refine.{name}", expected="0 to 1", got=getattr(self, name))
+        if self.least_gain < 0:
+            raise SettingsError("refine.least_gain", expected="0 dB or more", got=self.least_gain)
         if self.settled == 0:
             raise SettingsError("refine.settled", expected="more than 0", got=self.settled)
 

@@ -77,4 +77,5 @@ def _fate(structure: Structure, capture: Capture, view: int) -> str:
         return "sees too few points"
     if view in structure.loose:
         return "points leave it open"
-    return "taken back" if bool(structure.frozen[view]) else "refined"
+    back = "poses" in structure.dropped or bool(structure.frozen[view])
+    return "taken back" if back else "refined"
