@@ -25,12 +25,14 @@ class RefineSettings:
     """``what``: families that are refined; the others stay as the capture has them.
 
     ``poses``, ``lens``, ``points``: share of the fit after which each begins to move (photometry: ``unlock``);
-    ``along``: points move along all axes or along their normal only; ``kept_back``: share of the pixels of every photo
-    that no step looks at while structure is refined, by which refinement is judged; ``judged``: share of the fit after
-    which what made these worse is taken back; ``settled``: share after which structure is judged once more and stays as
-    it is, while appearance is fitted on, to all pixels; ``least_gain``: decibels of the kept-back
-    pixels that refined poses must bring to stay, as right ones bring some by mere habit (0: none); ``coarse``: share of the refinement while the derivatives of
-    fine layers fade in; ``spatial``, ``moves``: see ``PointRasterSettings``.
+    ``along``: points move along all axes or along their normal only;
+    ``kept_back``: share of the pixels of every photo that no step looks at while structure is refined, by which
+    refinement is judged; ``judged``: share of the fit after which what made these worse is taken back; ``settled``:
+    share after which structure is judged once more and stays as it is, while appearance is fitted on, to all pixels;
+    ``least_gain``: decibels of the kept-back pixels that refined poses must bring to stay, as right ones bring some by
+    mere habit (0: none);
+    ``coarse``: share of the refinement during which the derivatives of fine layers fade in; ``spatial``, ``moves``: see
+    ``PointRasterSettings``.
     """
 
     what: tuple[str, ...] = PHOTOMETRY
