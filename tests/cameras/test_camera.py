@@ -159,12 +159,12 @@ def test_cameras_without_an_anchor_view_follow_the_others(cameras):
     held_out = replace(cameras, sensor=replace(sensor, anchor=~last))
     with torch.no_grad():
         held_out.sensor.vignette[:-1] = -0.3
-        held_out.sensor.response_logits[:-1] += torch.linspace(0, 1, 24)
+        held_out.sensor.response_raw[:-1] += torch.linspace(0, 1, 24)
     for parameter in held_out.parameters():
         if parameter.hold is not None:
             parameter.hold()
     torch.testing.assert_close(held_out.sensor.vignette[-1], held_out.sensor.vignette[:-1].mean(0))
-    torch.testing.assert_close(held_out.sensor.response_logits[-1], held_out.sensor.response_logits[:-1].mean(0))
+    torch.testing.assert_close(held_out.sensor.response_raw[-1], held_out.sensor.response_raw[:-1].mean(0))
 
 
 def test_zero_increments_and_equal_parameters_are_the_same_cameras(cameras):

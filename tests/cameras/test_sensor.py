@@ -31,7 +31,7 @@ def used_sensor(views=3, cameras=2, dtype=torch.float32, seed=0):
         "white_point": noise(views, 2, size=0.2),
         "vignette": noise(cameras, 3, size=0.1),
         "vignette_center": noise(cameras, 2, size=0.05),
-        "response_logits": sensor.response_logits + noise(cameras, 3, SEGMENTS, size=0.2),
+        "response_raw": sensor.response_raw + noise(cameras, 3, SEGMENTS, size=0.2),
     }
     return replace(sensor, **{name: value.to(dtype) for name, value in changed.items()})
 
@@ -62,7 +62,7 @@ def test_the_knots_hold_x_to_the_gamma():
 
 def test_the_response_rises_from_0_to_1_whatever_an_optimiser_does(generator):
     logits = 30 * torch.randn(1, 3, SEGMENTS, generator=generator)
-    response = replace(Sensor.start(torch.zeros(1)), response_logits=logits).response
+    response = replace(Sensor.start(torch.zeros(1)), response_raw=logits).response
     assert bool((response[..., 0] == 0).all())
     assert bool((response[..., -1] == 1).all())
     assert bool((response.diff(dim=-1) >= -1e-6).all())
@@ -158,14 +158,14 @@ def test_derivatives_of_everything_against_finite_differences(leak):
             white_point=white_point,
             vignette=vignette,
             vignette_center=center,
-            response_logits=logits,
+            response_raw=logits,
         )
         return stepped.record(radiance, where, index, leak)
 
     variables = [value.clone().requires_grad_() for value in (radiance, *leaves(sensor))]
     assert torch.autograd.gradcheck(record, variables)
     assert torch.autograd.gradcheck(
-        lambda logits: replace(sensor, response_logits=logits).response_smoothness(), variables[-1]
+        lambda logits: replace(sensor, response_raw=logits).response_smoothness(), variables[-1]
     )
 
 
@@ -255,8 +255,8 @@ def test_what_is_no_response_is_refused(curve):
 def test_the_prior_favours_smooth_responses(generator):
     start = Sensor.start(torch.zeros(1))
     knots = response_knots()
-    rough_logits = start.response_logits + 0.3 * torch.randn(1, 3, SEGMENTS, generator=generator)
-    rough = float(replace(start, response_logits=rough_logits).response_smoothness())
+    rough_logits = start.response_raw + 0.3 * torch.randn(1, 3, SEGMENTS, generator=generator)
+    rough = float(replace(start, response_raw=rough_logits).response_smoothness())
     known = [float(start.with_response(curve).response_smoothness()) for curve in (srgb_from_linear, knots**0.4)]
     assert float(start.response_smoothness()) < 1e-10
     assert all(1e-10 < value < 0.2 * rough for value in known)
@@ -268,7 +268,7 @@ def test_select_and_to_keep_what_belongs_together():
     assert len(chosen) == 2
     assert torch.equal(chosen.exposure, sensor.exposure[[2, 0]])
     assert torch.equal(chosen.exposure_start, sensor.exposure_start[[2, 0]])
-    assert torch.equal(chosen.response_logits, sensor.response_logits)
+    assert torch.equal(chosen.response_raw, sensor.response_raw)
     assert chosen.exposure_mean == sensor.exposure_mean
 
 

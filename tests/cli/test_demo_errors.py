@@ -26,7 +26,7 @@ def test_exposure_errors_are_of_the_given_views(truth):
 
 def test_before_is_where_a_fit_starts_and_after_where_it_is(truth):
     started = Sensor.start(truth.exposure + torch.tensor([0.2, -0.2, 0.0, 0.0]))
-    found = replace(started, exposure=truth.exposure, response_logits=truth.response_logits)
+    found = replace(started, exposure=truth.exposure, response_raw=truth.response_raw)
     errors = photometric_errors(found, truth, range(4))
     assert errors.exposure_mean == pytest.approx((0.1, 0.0), abs=1e-6)
     assert errors.exposure_median == pytest.approx((0.0, 0.0), abs=1e-6)
@@ -43,9 +43,9 @@ def test_the_scale_of_exposure_is_no_response_error(truth):
 
 
 def test_a_channel_of_its_own_counts(truth):
-    logits = truth.response_logits.clone()
-    logits[0, 2] = Sensor.start(truth.exposure).with_response(lambda x: x**0.3).response_logits[0, 2]
-    assert photometric_errors(replace(truth, response_logits=logits), truth, range(4)).response[1] > 0.02
+    logits = truth.response_raw.clone()
+    logits[0, 2] = Sensor.start(truth.exposure).with_response(lambda x: x**0.3).response_raw[0, 2]
+    assert photometric_errors(replace(truth, response_raw=logits), truth, range(4)).response[1] > 0.02
 
 
 def test_a_plot_shows_its_lines_in_their_places():

@@ -198,7 +198,7 @@ def test_files_of_others_and_of_other_versions_are_refused(fit, tmp_path, monkey
     monkeypatch.setattr("unrender.fit.checkpoint.CHECKPOINT_VERSION", 99)
     path = save(fit, tmp_path / "c.safetensors")
     monkeypatch.undo()
-    with pytest.raises(RunError, match="another version, expected 3, got 99"):
+    with pytest.raises(RunError, match="another version, expected 4, got 99"):
         read_checkpoint(path)
 
 

@@ -62,11 +62,11 @@ def test_gauges_hold_and_held_out_views_stay_as_they_were(capture: Capture, smal
 
 def test_cameras_wait_for_their_turn(capture: Capture, small: FitSettings) -> None:
     fit = begin(capture, replace(small, steps=10, unlock=0.5))
-    before = fit.model.cameras.sensor.response_logits.detach().clone()
+    before = fit.model.cameras.sensor.response_raw.detach().clone()
     list(fit.run(stop=lambda: fit.step == 5))
-    assert torch.equal(fit.model.cameras.sensor.response_logits.detach(), before)
+    assert torch.equal(fit.model.cameras.sensor.response_raw.detach(), before)
     list(fit.run())
-    assert not torch.equal(fit.model.cameras.sensor.response_logits.detach(), before)
+    assert not torch.equal(fit.model.cameras.sensor.response_raw.detach(), before)
 
 
 def test_resumed_fits_end_with_the_same_bits(capture: Capture, small: FitSettings) -> None:

@@ -83,7 +83,7 @@ def test_gauges_hold_and_held_out_views_stay(
 def test_same_seed_same_bits(surfels: MakeSurfels, capture: Capture, plane: torch.Tensor) -> None:
     first, again = (start_sensor(surfels(plane), capture, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first.exposure, again.exposure)
-    assert torch.equal(first.response_logits, again.response_logits)
+    assert torch.equal(first.response_raw, again.response_raw)
 
 
 def test_a_capture_that_sees_no_point_keeps_its_sensor(

@@ -211,9 +211,16 @@ class Cameras:
 
     def parameters(self) -> tuple[Parameter, ...]:
         """What can be fitted, under ``cameras.*``."""
-        follow = {name: partial(self._follow, name) for name in ("vignette", "vignette_center", "response_logits")}
-        holds = {f"cameras.{name.removesuffix('_logits')}": hold for name, hold in follow.items()}
+        holds = {
+            "cameras.vignette": self._hold_vignettes,
+            "cameras.vignette_center": partial(self._follow, "vignette_center"),
+            "cameras.response": partial(self._follow, "response_raw"),
+        }
         return tuple(replace(p, hold=holds.get(p.name, p.hold)) for p in self.sensor.parameters())
+
+    def _hold_vignettes(self) -> None:
+        self._follow("vignette")
+        self.sensor.hold_vignette()
 
     @torch.no_grad()
     def _follow(self, name: str) -> None:

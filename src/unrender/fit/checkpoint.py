@@ -51,11 +51,12 @@ __all__ = [
     "write_checkpoint",
 ]
 
-CHECKPOINT_VERSION = 3
+CHECKPOINT_VERSION = 4
 _ENTRY = "unrender"
 _POINT_FIELDS = ("position", "normal", "radius", "threshold", "descriptors")
 _CAMERA_FIELDS = ("camera_from_world", "camera_index", "pixel_scale", "pixel_offset", "sizes")
-_SENSOR_FIELDS = tuple(field.name for field in fields(Sensor) if field.name != "exposure_mean")
+_SENSOR_FACTS = ("exposure_mean", "response_family")
+_SENSOR_FIELDS = tuple(field.name for field in fields(Sensor) if field.name not in _SENSOR_FACTS)
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def model_metadata(model: Model) -> dict[str, object]:
         "exposure_mean": model.cameras.sensor.exposure_mean,
         "lenses": lenses,
         "logarithmic": points_of(model).logarithmic,
+        "response_family": model.cameras.sensor.response_family,
         "scene": "points",
     }
 
@@ -258,6 +260,7 @@ def _cameras_from_tensors(tensors: Mapping[str, torch.Tensor], metadata: Mapping
     )
     sensor = Sensor(
         exposure_mean=float(metadata["exposure_mean"]),  # type: ignore[arg-type]
+        response_family=str(metadata["response_family"]),
         **{name: tensors[f"cameras.sensor.{name}"].clone() for name in _SENSOR_FIELDS},
     )
     return Cameras(lenses=lenses, sensor=sensor, **{name: tensors[f"cameras.{name}"] for name in _CAMERA_FIELDS})

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture
 from unrender.errors import RunError
 from unrender.fit.checkpoint import load_values
@@ -26,7 +27,7 @@ from unrender.fit.settings import DEFAULT_STEPS, FitSettings
 from unrender.initialize.points import clean_surfels, points_from_capture
 from unrender.initialize.radiometry import start_sensor
 from unrender.losses import total
-from unrender.messages import Finished, Message, Skipped, Started, Stepped
+from unrender.messages import Finished, Message, Note, Skipped, Started, Stepped
 from unrender.parameters import Parameter
 from unrender.render.model import Model
 from unrender.render.shade.network import NetworkShader, faster_precision
@@ -57,7 +58,11 @@ def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[s
     """
     generator = torch.Generator().manual_seed(settings.seed)
     # A fit steps the sensor in place; the capture's own stays as it was measured.
-    sensor = deepcopy(capture.cameras.sensor)
+    sensor = deepcopy(capture.cameras.sensor).with_models(
+        response=settings.sensor.response,
+        color=settings.sensor.color,
+        per_channel=settings.sensor.vignette_per_channel,
+    )
     if settings.radiometry:
         sensor = start_sensor(clean_surfels(capture, settings.points)[0], capture, generator)
     poses = capture.cameras.camera_from_world.clone()  # nor the poses
@@ -90,6 +95,8 @@ class Fit:
         ``on_nonfinite = "skip"`` (RunError when that happens ``MOST_SKIPPED`` times in a row).
         """
         yield self._started()
+        if self._rate("cameras.exposure") > 0:
+            yield Note(contrast_line(self.model.cameras.sensor))
         yield from () if self.refinement is None else self.refinement.notes()
         interrupted = False
         while self.fraction < 1 and not interrupted:
@@ -259,6 +266,16 @@ class Fit:
             steps=None if self.settings.minutes else self.settings.steps or DEFAULT_STEPS,
             seconds=60 * self.settings.minutes if self.settings.minutes else None,
         )
+
+
+def contrast_line(sensor: Sensor) -> str:
+    """What holds the contrast of the scene against that of the response, which photos alone cannot tell apart."""
+    told = sensor.exposure_start[sensor.anchor & sensor.exposure_known]
+    apart = f"{float(told.max() - told.min()):.1f} stops apart" if len(told) else "none apart"
+    if sensor.contrast_from == "exif":
+        return f"contrast is held by the exposures that EXIF says of {len(told)} photos, {apart}"
+    known = f"EXIF says {len(told)} exposures, {apart}: too little to tell" if len(told) else "EXIF says no exposure"
+    return f"contrast is held by the prior on the response: {known}"
 
 
 def _psnr(image: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> float:

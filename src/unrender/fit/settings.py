@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
+from unrender.cameras.response import family as response_family
+from unrender.cameras.white import numbers_of
 from unrender.errors import SettingsError
 from unrender.fit.refine.settings import RefineSettings
 from unrender.initialize.points import PointSettings
@@ -14,7 +16,7 @@ from unrender.losses import LossSettings
 from unrender.render.settings import PointRasterSettings
 from unrender.render.shade.network import DecoderSettings, UNetSettings
 
-__all__ = ["DEFAULT_STEPS", "LEAST_WIDTH", "MOST_SEED", "MOVABLE", "CropSettings", "FitSettings"]
+__all__ = ["DEFAULT_STEPS", "LEAST_WIDTH", "MOST_SEED", "MOVABLE", "CropSettings", "FitSettings", "SensorSettings"]
 
 DEFAULT_STEPS = 5000
 MOST_SEED = 2**40
@@ -46,6 +48,23 @@ class CropSettings:
             raise SettingsError("crop.zoom", expected="0 < least <= greatest", got=list(self.zoom))
 
 
+@dataclass(frozen=True)
+class SensorSettings:
+    """How the sensor is described, see docs/sensor.md.
+
+    ``response``: family of its curves, a name of ``cameras.response.FAMILIES``; ``color``: ``white_point`` (two numbers
+    a photo) or ``homography`` of chromaticities (eight); ``vignette_per_channel``: three vignettes a camera, not one.
+    """
+
+    response: Literal["knots", "gamma", "emor", "ppisp"] = "knots"
+    color: Literal["white_point", "homography"] = "white_point"
+    vignette_per_channel: bool = False
+
+    def __post_init__(self) -> None:
+        response_family(self.response)
+        numbers_of(self.color)
+
+
 def _rates() -> dict[str, float]:
     return {
         "scene.points.descriptors": 0.02,
@@ -68,6 +87,7 @@ class FitSettings:
     ``rates``: Adam's step size per dotted parameter name or prefix (the longest prefix holds; 0 keeps it fixed);
     ``unlock``: share of the fit after which the ``cameras.*`` parameters start to move;
     ``refine``: which families of numbers beside appearance move, see ``RefineSettings``;
+    ``sensor``: see ``SensorSettings``;
     ``radiometry``: start exposures, white points, vignette and response from what photos of the same points say, see
     ``initialize/radiometry.py``; ``response_prior``: weight of the response's smoothness;
     ``decay``: factor that the rates have fallen to at the end (cosine);
@@ -92,6 +112,7 @@ class FitSettings:
     decay: float = 0.02
     ghosts: float = 0.25
     refine: RefineSettings = field(default_factory=RefineSettings)
+    sensor: SensorSettings = field(default_factory=SensorSettings)
     radiometry: bool = False
     response_prior: float = 0.1
     on_nonfinite: Literal["stop", "skip"] = "stop"

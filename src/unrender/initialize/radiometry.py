@@ -29,7 +29,7 @@ __all__ = ["Samples", "sample_photos", "start_sensor"]
 SAMPLES, MOST_VIEWS = 2000, 128
 # Steps of Adam, and step sizes: log radiance, EV, log2 white point, vignette, logits of the response.
 STEPS = 150
-RATES = {"radiance": 0.02, "exposure": 5e-3, "white_point": 2e-3, "vignette": 3e-3, "response_logits": 3e-2}
+RATES = {"radiance": 0.02, "exposure": 5e-3, "white_point": 2e-3, "vignette": 3e-3, "response_raw": 3e-2}
 # A point is sampled where more than this part of the pixels around it may be used.
 MOSTLY = 0.5
 # Weight of the response's smoothness, and the difference of recorded values below which the loss is a parabola.

@@ -126,10 +126,8 @@ def test_a_response_outside_our_family_is_inverted(photographed: tuple[Cameras, 
     for view, radiance in enumerate(radiances):
         photos.append(eight_bits(log_with_toe(by_numpy(cameras.sensor, view, radiance))))
     images = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).float() / 255
-    fitted = replace(
-        cameras, sensor=replace(cameras.sensor, response_logits=Sensor.start(torch.zeros(1)).response_logits)
-    )
-    logits = fitted.sensor.response_logits.requires_grad_()
+    fitted = replace(cameras, sensor=replace(cameras.sensor, response_raw=Sensor.start(torch.zeros(1)).response_raw))
+    logits = fitted.sensor.response_raw.requires_grad_()
     optimizer = torch.optim.Adam([logits], lr=0.15)
     for step in range(150):
         optimizer.param_groups[0]["lr"] = 0.15 * 0.1 ** (step / 150)  # else where it ends differs by machine

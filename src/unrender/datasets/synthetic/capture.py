@@ -203,7 +203,7 @@ def save_truth(path: Path, truth: Truth) -> None:
         "white_point": sensor.white_point,
         "vignette": sensor.vignette,
         "vignette_center": sensor.vignette_center,
-        "response_logits": sensor.response_logits,
+        "response_raw": sensor.response_raw,
     }
     about = {
         "settings": asdict(truth.settings),
@@ -231,7 +231,7 @@ def load_truth(folder: Path | str) -> Truth:
         about = json.loads(file.metadata()["truth"])
     settings = RoomSettings(**about["settings"])
     cameras = walk(settings.views, settings.width, settings.height, settings.seed, settings.lens)
-    leaves = ("exposure", "white_point", "vignette", "vignette_center", "response_logits")
+    leaves = ("exposure", "white_point", "vignette", "vignette_center", "response_raw")
     sensor = replace(
         Sensor.start(tensors["exposure"]),
         exposure_mean=about["exposure_mean"],
