@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from unrender.fit.run import Run as Run
     from unrender.fit.settings import CropSettings as CropSettings
     from unrender.fit.settings import FitSettings as FitSettings
+    from unrender.fit.settings import SensorSettings as SensorSettings
     from unrender.fit.settings_file import read_settings as read_settings
     from unrender.fit.settings_file import write_settings as write_settings
     from unrender.fit.source import CaptureSource as CaptureSource
@@ -104,7 +105,7 @@ _NAMES = {
     "unrender.fit.fit": ("Fit", "start_model"),
     "unrender.fit.run": ("Run",),
     "unrender.fit.refine.settings": ("RefineSettings",),
-    "unrender.fit.settings": ("CropSettings", "FitSettings"),
+    "unrender.fit.settings": ("CropSettings", "FitSettings", "SensorSettings"),
     "unrender.fit.settings_file": ("read_settings", "write_settings"),
     "unrender.fit.source": ("CaptureSource",),
     "unrender.images.io": ("write_exr", "write_png"),

@@ -171,6 +171,9 @@ def test_a_homography_keeps_brightness_and_moves_grey() -> None:
     assert float(moved.sum()) == pytest.approx(1.2)
     assert float((moved - grey).abs().max()) > 0.005
     torch.testing.assert_close(white.corrected(3 * grey, numbers), 3 * moved)
+    red, blue = white.white_points(numbers)[0].tolist()
+    assert torch.log2(moved[0, 1] / moved[0, 0]).item() == pytest.approx(red)
+    assert torch.log2(moved[0, 1] / moved[0, 2]).item() == pytest.approx(blue)
     nothing = white.corrected(torch.zeros(1, 3, 1, 1, dtype=torch.float64), numbers)
     assert nothing.tolist() == torch.zeros(1, 3, 1, 1).tolist()
 

@@ -17,7 +17,7 @@ import torch
 
 from unrender.errors import SettingsError
 
-__all__ = ["Model", "corrected", "numbers_of", "uncorrected"]
+__all__ = ["Model", "corrected", "numbers_of", "uncorrected", "white_points"]
 
 Model = Literal["white_point", "homography"]
 _NUMBERS = {"white_point": 2, "homography": 8}
@@ -44,6 +44,14 @@ def uncorrected(light: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     if numbers.shape[1] == 2:
         return light * torch.exp2(_log_white(numbers))
     return _moved(light, torch.linalg.inv(_matrix(numbers)))
+
+
+def white_points(numbers: torch.Tensor) -> torch.Tensor:
+    """log2 of the red and blue white point of each view against green, [V, 2]: what grey light lacks of them."""
+    if numbers.shape[1] == 2:
+        return numbers
+    red, green, blue = corrected(numbers.new_ones(len(numbers), 3, 1, 1), numbers)[..., 0, 0].clamp(min=1e-6).unbind(1)
+    return torch.stack([(green / red).log2(), (green / blue).log2()], dim=1)
 
 
 def _log_white(numbers: torch.Tensor) -> torch.Tensor:

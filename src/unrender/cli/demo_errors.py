@@ -87,9 +87,7 @@ def _curve(sensor: Sensor, channel: int, x: torch.Tensor) -> torch.Tensor:
     """The first camera's response of one channel at ``x``: linear between the knots."""
     import torch
 
-    from unrender.cameras.sensor import response_knots
-
-    knots, values = response_knots(torch.float64), sensor.response[0, channel].detach().double()
+    knots, values = sensor.knots.double(), sensor.response[0, channel].detach().double()
     piece = torch.searchsorted(knots, x.contiguous(), right=True).clamp(1, len(knots) - 1)
     start, end = knots[piece - 1], knots[piece]
     return torch.lerp(values[piece - 1], values[piece], (x - start) / (end - start))

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from unrender.cameras.camera import Cameras
-from unrender.cameras.sensor import GAMMA, response_knots
+from unrender.cameras.sensor import GAMMA
+from unrender.cameras.white import white_points
 from unrender.reports.charts import BLUE, GREEN, MUTED, RED, SERIES, chart
 
 __all__ = ["Exposures", "exposure_charts", "exposures", "response_chart", "vignette_chart", "white_point_chart"]
@@ -86,7 +87,7 @@ def exposure_charts(found: Exposures, urls: Mapping[int, str]) -> list[Markup]:
 
 def white_point_chart(cameras: Cameras, found: Exposures, urls: Mapping[int, str]) -> Markup:
     """White points of the training views."""
-    white = cameras.sensor.white_point.detach().cpu().double().numpy()[list(found.views)]
+    white = white_points(cameras.sensor.white_point.detach()).cpu().double().numpy()[list(found.views)]
     place = np.arange(len(white))
 
     def draw(axes: Axes) -> None:
@@ -98,13 +99,14 @@ def white_point_chart(cameras: Cameras, found: Exposures, urls: Mapping[int, str
         reach = max(0.05, 1.15 * float(np.abs(white).max(initial=0.0)))
         axes.set_ylim(-reach, reach)
 
-    caption = "Red and blue against green, which is fixed: 1 stop is a factor of 2. The mean is held at 0."
+    caption = "Red and blue of grey light against green: 1 stop is a factor of 2. The mean is held at 0."
     return chart("White point of each photo", draw, axes=("photo, by name", "log2 [stops]"), caption=caption)
 
 
 def vignette_chart(cameras: Cameras) -> Markup:
     """How much light arrives from the middle of the photo to its corners, a line per camera."""
-    a2, a4, a6 = cameras.sensor.vignette.detach().cpu().double().numpy()[:_MOST_LINES].T[..., None]
+    vignette = cameras.sensor.vignette.detach().cpu().double()[:_MOST_LINES].reshape(-1, 3).numpy()
+    a2, a4, a6 = vignette.T[..., None]
     radius = np.linspace(0.0, 1.0, 41)
     light = 1 + radius**2 * (a2 + radius**2 * (a4 + radius**2 * a6))
 
@@ -123,7 +125,7 @@ def vignette_chart(cameras: Cameras) -> Markup:
 
 def response_chart(cameras: Cameras) -> Markup:
     """From the light that arrives to the number that the photo stores, a curve per channel."""
-    knots, start = response_knots(torch.float64).numpy(), np.linspace(0.0, 1.0, 101)
+    knots, start = cameras.sensor.knots.cpu().double().numpy(), np.linspace(0.0, 1.0, 101)
     curves = cameras.sensor.response.detach().cpu().double().numpy()[:_MOST_LINES]
 
     def draw(axes: Axes) -> None:
