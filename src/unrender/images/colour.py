@@ -1,13 +1,20 @@
-"""The sRGB transfer function: linear light to the numbers that screens and 8-bit files expect, and back.
+"""Rec. 709 and sRGB: luminance of linear light, and the numbers that screens and 8-bit files expect of it.
 
-IEC 61966-2-1. All functions are elementwise, keep dtype and shape, and have finite derivatives for values >= 0.
+IEC 61966-2-1. The transfer functions are elementwise, keep dtype and shape, and have finite derivatives for values >= 0.
 """
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["linear_from_srgb", "srgb_from_linear"]
+__all__ = ["linear_from_srgb", "luminance", "srgb_from_linear"]
+
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
+
+
+def luminance(linear: torch.Tensor) -> torch.Tensor:
+    """Linear light [..., 3, H, W] of Rec. 709 primaries -> its luminance [..., 1, H, W]; white 1 has 1."""
+    return (linear * linear.new_tensor(_LUMINANCE)[:, None, None]).sum(dim=-3, keepdim=True)
 
 
 def srgb_from_linear(linear: torch.Tensor) -> torch.Tensor:
