@@ -14,6 +14,7 @@ __all__ = [
     "Finished",
     "LensMove",
     "Message",
+    "Metered",
     "Note",
     "Refined",
     "Reported",
@@ -146,6 +147,14 @@ class Evaluated(Message):
     name: str
     policy: str
     scores: Scores
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Metered(Message):
+    """The light of one view was metered, to choose an exposure by."""
+
     done: int
     total: int
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from unrender.cli.console import error_console
-from unrender.messages import Evaluated, Finished, Message, Note, Reported, Saved, Skipped, Started, Stepped
+from unrender.messages import Evaluated, Finished, Message, Metered, Note, Reported, Saved, Skipped, Started, Stepped
 
 __all__ = ["ProgressView", "follow"]
 
@@ -72,6 +72,8 @@ class ProgressView:
             self.advance("scoring", message.done / message.total, f"{message.name}  {message.scores.psnr:.2f} dB")
         elif isinstance(message, Reported):
             self.advance("reporting", message.done / message.total, message.name)
+        elif isinstance(message, Metered):
+            self.advance("metering", message.done / message.total, f"{message.done} of {message.total}")
         elif isinstance(message, Saved) and message.what == "checkpoint":
             self.say(f"saved {message.path}")
 

@@ -1,10 +1,10 @@
-"""``unrender render``: new views of a fitted run, as pictures, as a film or as linear radiance."""
+"""``unrender render``: views of a fitted run at any exposure, as pictures, as a film or as linear radiance."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -14,6 +14,8 @@ from unrender import __version__
 from unrender.cli.console import print_json, print_result
 from unrender.cli.frames import FrameFolder
 from unrender.cli.progress import ProgressView
+from unrender.cli.render_views import FLIGHTS, Eyes, Policy, Views
+from unrender.cli.render_views import Path as ViewPath
 from unrender.cli.session import Session, option
 from unrender.cli.signals import Interrupted
 from unrender.errors import SettingsError
@@ -23,21 +25,22 @@ if TYPE_CHECKING:
 
     from unrender.cameras.camera import Cameras
     from unrender.fit.checkpoint import Checkpoint
-    from unrender.fit.run import Run
     from unrender.images.video import FFmpeg
-    from unrender.render.model import Model
 
 __all__ = ["RenderVerb", "develop"]
 
 Thing = TypeVar("Thing")
-Operator = Literal["sensor", "linear", "gamma", "reinhard", "filmic"]
+Operator = Literal["sensor", "linear", "gamma", "reinhard", "filmic", "agx", "fusion"]
 _FILM, _OTHER_FILMS = ".mp4", (".avi", ".gif", ".m4v", ".mkv", ".mov", ".webm", ".webp")
 _FPS = 30.0
+_FRAMES, _SWEPT, _STOPS = 60, 7, (-3.0, 3.0)
+_MOST_STOPS = 100.0
+"""What is farther from the mean is black or white whatever it shows."""
 
 
 @dataclass(frozen=True)
 class RenderVerb:
-    """Render a run: its held-out or training views, a flight around it, or one through its cameras.
+    """Render a run: its held-out or training views, a flight through it, or one view at many exposures.
 
     Stopped or killed, it goes on with the same command and --resume.
     """
@@ -46,18 +49,24 @@ class RenderVerb:
     """Folder that `unrender fit` wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR|FILM.mp4")]
     """Folder for the pictures (those of an earlier render of its kind are replaced), or a film, which needs ffmpeg."""
-    path: Literal["test", "train", "all", "orbit", "interpolate"] = "test"
-    """Which views: held-out, training or all photos, around the scene, or smoothly through the training photos."""
-    frames: Annotated[int, tyro.conf.arg(metavar="N")] = 60
-    """Number of pictures of a flight."""
+    path: ViewPath = "test"
+    """Held-out, training or all photos; around the scene; smoothly through the training photos; one at many EVs."""
+    frames: Annotated[int | None, option("N")] = None
+    """Number of pictures of a flight (default 60) or a sweep (default 7, in a film 60)."""
+    view: Annotated[str | None, option("NAME")] = None
+    """The photo that a sweep shows. Default: the first held-out one."""
+    stops: Annotated[tuple[float, float] | None, option("LOW HIGH")] = None
+    """EVs of a sweep, from the view's own; higher is darker (default -3 3)."""
     fps: Annotated[float | None, option("F")] = None
     """Pictures per second of a film (default 30)."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Keep the pictures that are there and render those that are missing; begin if there are none."""
     tonemap: Operator = "sensor"
     """sensor: as the run's camera would record it; the others are for screens."""
+    exposure: Annotated[Policy | None, option("POLICY")] = None
+    """exif, fitted, neighbours, predicted or mean. Default: exif, fitted for train; without, what foretells best."""
     ev: Annotated[float | None, option("E")] = None
-    """Stops above the run's mean exposure; higher is darker. Default: each photo's own with the sensor, else 0."""
+    """Stops above the run's mean exposure, for all views; higher is darker. Default: 0 with another than sensor."""
     up: Annotated[tuple[float, float, float] | None, option("X Y Z")] = None
     """World direction that is up in an orbit (other paths keep the cameras' own). Default: from the cameras."""
     width: Annotated[int | None, option("W")] = None
@@ -76,18 +85,21 @@ class RenderVerb:
         run = Run.open(self.run_folder)
         checkpoint = run.load_checkpoint()
         model = checkpoint.load_model()
-        names, cameras = self._cameras(run, model)
+        cameras = self._views.cameras(run, model)
         model = model.to(self.session.device)
         if ffmpeg is not None:
             _check_film_size(cameras)
-        pictures = self._pictures(checkpoint, names)
+        pictures = self._pictures(checkpoint, self._views.names(run))
         with pictures.held(), ProgressView(self.session.quiet) as view:
             missing = pictures.begin(self.resume)
             if checkpoint.note is not None:
                 view.say(checkpoint.note)
             try:
+                if missing:
+                    cameras = self._views.exposed(run, model, cameras, view)
+                eyes = Eyes(model)
                 for index in _advancing(view, "rendering", missing):
-                    self._render(model, cameras.select([index]), checkpoint, pictures, index)
+                    self._render(eyes, cameras.select([index]), checkpoint, pictures, index)
                 if ffmpeg is not None:
                     self._encode(ffmpeg, pictures, view)
             except Interrupted as stop:
@@ -97,11 +109,49 @@ class RenderVerb:
         return 0
 
     def _check_numbers(self) -> None:
-        """Refuse numbers that no picture can have."""
-        if self.ev is not None and not math.isfinite(self.ev):
-            raise SettingsError("exposure", where="--ev", expected="a finite number of stops", got=self.ev)
+        """Refuse numbers that no picture can have, and what says nothing or says it twice."""
+        if self.ev is not None and not abs(self.ev) <= _MOST_STOPS:
+            raise SettingsError("exposure", where="--ev", expected=f"stops, within {_MOST_STOPS} of 0", got=self.ev)
         if self.up is not None and not (math.isfinite(sum(self.up)) and any(self.up)):
             raise SettingsError("direction", where="--up", expected="three finite numbers, not all 0", got=self.up)
+        if self.frames is not None and self.frames < 1:
+            raise SettingsError("number of pictures", where="--frames", expected="1 or more", got=self.frames)
+        self._check_exposure()
+        self._check_sweep()
+
+    def _check_exposure(self) -> None:
+        if self.exposure is not None and self.ev is not None:
+            raise SettingsError("exposed twice", where="--ev", do="leave out --ev or --exposure")
+        if self.exposure in ("exif", "fitted") and self.path in FLIGHTS:
+            raise SettingsError("a flight passes no photo", where="--exposure", do="take neighbours, predicted or mean")
+        if self.exposure == "fitted" and self.path == "test":
+            raise SettingsError("nothing is fitted to held-out photos", where="--exposure", do="take another")
+
+    def _check_sweep(self) -> None:
+        if self.path != "sweep":
+            for name, value in (("--view", self.view), ("--stops", self.stops)):
+                if value is not None:
+                    raise SettingsError("only a sweep has this", where=name, do="add --path sweep, or leave it out")
+        elif self.exr:
+            raise SettingsError("radiance is the same at any exposure", where="--exr", do="leave it or the sweep out")
+        elif not all(abs(end) <= _MOST_STOPS for end in self._views.stops):
+            raise SettingsError("exposures", where="--stops", expected=f"within {_MOST_STOPS} of 0", got=self.stops)
+
+    @property
+    def _views(self) -> Views:
+        """What is to be seen."""
+        usual = _SWEPT if self.path == "sweep" and not self._is_film else _FRAMES
+        return Views(
+            path=self.path,
+            frames=usual if self.frames is None else self.frames,
+            name=self.view,
+            stops=_STOPS if self.stops is None else self.stops,
+            up=self.up,
+            width=self.width,
+            exposure=self.exposure,
+            ev=self.ev,
+            guess=self.path == "sweep" or (self.tonemap == "sensor" and not self.exr),
+        )
 
     @property
     def _is_film(self) -> bool:
@@ -132,77 +182,35 @@ class RenderVerb:
         facts = {
             "step": checkpoint.step,
             "checkpoint": checkpoint.digest,
-            **{name: getattr(self, name) for name in ("path", "width", "tonemap", "ev", "up")},
+            **{name: getattr(self, name) for name in ("path", "width", "tonemap", "exposure", "ev", "up")},
+            **({"view": self.view, "stops": self._views.stops} if self.path == "sweep" else {}),
             "frames": len(names),
             "format": kind,
             "unrender": __version__,
         }
         folder = self.output.with_name(f"{self.output.name}.frames") if self._is_film else self.output
-        series = self.path if self.path in ("test", "train", "all") else "flight"
+        series = "flight" if self.path in FLIGHTS else self.path
         return FrameFolder(folder, f"{series}.{kind}", facts, [f"{name}.{kind}" for name in names])
 
-    def _cameras(self, run: Run, model: Model) -> tuple[list[str], Cameras]:
-        """File stems and the cameras to look through, at the wanted size and exposure."""
-        from unrender.fit.evaluate import exif_cameras, picture_stems
-
-        if self.path in ("test", "train", "all"):
-            views = {name: view for view, name in enumerate(run.names)} if self.path == "all" else run.views(self.path)
-            if not views:
-                raise SettingsError(f"the run has no {self.path} view", where=self.run_folder, do="take another --path")
-            of_view = model.cameras.select if self.path == "train" else lambda index: exif_cameras(model.cameras, index)
-            stems = picture_stems(run.names)
-            names, cameras = [stems[view] for view in views.values()], of_view(list(views.values()))
-        else:
-            cameras = self._flight(model.cameras.select(list(run.views("train").values())))
-            names = [f"frame_{index:04d}" for index in range(len(cameras))]
-        return names, self._exposed(self._resized(cameras))
-
-    def _flight(self, cameras: Cameras) -> Cameras:
-        import torch
-
-        from unrender.cameras.paths import interpolate, orbit
-
-        if self.path == "interpolate":
-            return interpolate(cameras, self.frames)
-        return orbit(cameras, self.frames, None if self.up is None else torch.tensor(self.up, dtype=torch.float64))
-
-    def _resized(self, cameras: Cameras) -> Cameras:
-        import torch
-
-        if self.width is None:
-            return cameras
-        if self.width < 1:
-            raise SettingsError("width of the pictures", where="--width", expected="1 pixel or more", got=self.width)
-        heights = (cameras.sizes[:, 0] * self.width / cameras.sizes[:, 1]).round().long().clamp(min=1)
-        sizes = torch.stack([heights, torch.full_like(heights, self.width)], dim=1)
-        return cameras.resize((sizes / cameras.sizes).double().flip(1), sizes)
-
-    def _exposed(self, cameras: Cameras) -> Cameras:
-        """The cameras at the wanted EV, which counts from the run's mean exposure."""
-        import torch
-
-        if self.ev is None:
-            return cameras
-        exposure = torch.full_like(cameras.sensor.exposure, cameras.sensor.exposure_mean + self.ev)
-        return replace(cameras, sensor=replace(cameras.sensor, exposure=exposure))
-
-    def _render(self, model: Model, camera: Cameras, checkpoint: Checkpoint, pictures: FrameFolder, index: int) -> None:
+    def _render(self, eyes: Eyes, camera: Cameras, checkpoint: Checkpoint, pictures: FrameFolder, index: int) -> None:
         """One picture of the series, from radiance to file."""
-        import torch
-
         from unrender.cli.exr_header import exr_header
         from unrender.fit.evaluate import refuse_broken
         from unrender.images.io import write_exr, write_png
 
-        with torch.no_grad():
-            radiance = model.radiance(camera.to(self.session.device)).cpu()
+        radiance = eyes.radiance(camera)
         name = Path(pictures.names[index]).stem
         refuse_broken(radiance, name)
         with pictures.writing(index) as part:
             if self.exr:
                 write_exr(part, radiance[0].permute(1, 2, 0), exr_header(camera, name, checkpoint))
             else:
-                write_png(part, develop(camera, radiance, self.tonemap, self.ev or 0.0).permute(1, 2, 0))
+                write_png(part, develop(camera, radiance, self.tonemap, self._ev(camera)).permute(1, 2, 0))
+
+    def _ev(self, camera: Cameras) -> float:
+        """Where an operator sees 1, in stops above radiance 1: 0 unless exposures were asked for."""
+        asked = self.path == "sweep" or self.exposure is not None
+        return float(camera.sensor.exposure[0]) - camera.sensor.exposure_mean if asked else self.ev or 0.0
 
     def _encode(self, ffmpeg: FFmpeg, pictures: FrameFolder, view: ProgressView) -> None:
         """The pictures become the film, which then is all that is left."""

@@ -1,4 +1,4 @@
-"""How good a model is on views it has never seen, whole image, under two exposure policies that are always named.
+"""How good a model is on views it has never seen, whole image, under exposure policies that are always named.
 
 Masked pixels do not count, and what is there changes nothing.
 
@@ -8,14 +8,16 @@ is neutral. Nothing is learned from the held-out photo.
 ``fitted``: EV and white point of that one view are fitted on the left half of the photo, everything else frozen, and
 only the right half is scored. It says how good the picture is once its brightness is right.
 
+On request also under those of ``exposure_policies.py``: exposures foretold from the training views.
+
 ``plain_points`` is the floor that a fit has to beat: the input points as they are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,16 @@ import torch
 from unrender.cameras.camera import Cameras
 from unrender.datasets.capture import Capture
 from unrender.errors import CaptureError, RunError, ShapeError
+from unrender.fit.exposure_policies import (
+    DEFINITION,
+    PolicyMean,
+    PolicyScores,
+    mean_of,
+    policies_table,
+    policy_cameras,
+    score_policies,
+)
+from unrender.fit.exposure_prediction import ExposurePrediction, learn_exposures
 from unrender.images.io import write_png
 from unrender.images.panels import labelled_row
 from unrender.images.windows import SIZE
@@ -63,23 +75,25 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class ViewScores:
-    """One held-out view under both policies."""
+    """One held-out view under both policies, and under all others that were asked for."""
 
     name: str
     exif: Scores
     fitted: Scores
+    policies: Mapping[str, PolicyScores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Every held-out view's scores; ``width`` and ``height`` of the first one [pixels]; ``masked``: names of those that
-    have none, as their masks leave nothing.
+    have none, as their masks leave nothing; ``prediction``: what exposures were foretold by, where that was asked for.
     """
 
     views: tuple[ViewScores, ...]
     width: int
     height: int
     masked: tuple[str, ...] = ()
+    prediction: ExposurePrediction | None = None
 
     @property
     def exif(self) -> Scores:
@@ -91,9 +105,15 @@ class Evaluation:
         """The mean under the policy ``fitted``."""
         return _mean([view.fitted for view in self.views])
 
+    @property
+    def policies(self) -> dict[str, PolicyMean]:
+        """The mean under each policy of ``exposure_policies.py``; none where they were not asked for."""
+        names = self.views[0].policies if self.views else ()
+        return {name: mean_of([view.policies[name] for view in self.views]) for name in names}
+
     def table(self, seconds: float) -> dict[str, Any]:
         """What ``eval.json`` holds; ``test`` is the policy ``exif``, ``seconds`` of fitting are behind the model."""
-        return {
+        table = {
             "test": asdict(self.exif),
             "images": [{"name": view.name, **asdict(view.exif)} for view in self.views],
             "fitted_exposure": asdict(self.fitted),
@@ -101,16 +121,26 @@ class Evaluation:
             "seconds": seconds,
             "width": self.width,
             "height": self.height,
-        } | ({"masked": list(self.masked)} if self.masked else {})
+        }
+        if self.masked:
+            table["masked"] = list(self.masked)
+        if self.prediction is not None:
+            table["policies"] = policies_table(self.policies, self.prediction)
+            table["definition"]["policies"] = DEFINITION
+        return table
 
 
-def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Generator[Message, None, Evaluation]:
+def evaluate(
+    model: Model, capture: Capture, folder: Path | None = None, *, policies: bool = False
+) -> Generator[Message, None, Evaluation]:
     """Score the held-out views of ``capture``; the generator's value is the result.
 
-    With a ``folder`` a picture per view (photo, ours, FLIP map; policy ``exif``) is written there. Deterministic.
-    Raises CaptureError when no view is held out, RunError when a render is not finite: it has no scores.
+    With a ``folder`` a picture per view (photo, ours, FLIP map; policy ``exif``) is written there. ``policies``: also
+    at the exposures that can be foretold, see ``exposure_policies.py``. Deterministic. Raises CaptureError when no view
+    is held out, RunError when a render is not finite: it has no scores.
     """
     chosen = _scorable(capture)
+    prediction = (yield from learn_exposures(model, capture.train)) if policies else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     views: list[ViewScores] = []
@@ -125,7 +155,8 @@ def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Gene
             ours = cameras.record(radiance)[0]
         refuse_broken(radiance, name)
         refuse_broken(ours, name)
-        scores = ViewScores(name, score(ours, photo, mask), _score_fitted(cameras, radiance, photo, mask))
+        others = {} if prediction is None else _score_others(prediction, model, cameras, radiance, photo, mask)
+        scores = ViewScores(name, score(ours, photo, mask), _score_fitted(cameras, radiance, photo, mask), others)
         views.append(scores)
         for policy, found in (("exif", scores.exif), ("fitted", scores.fitted)):
             yield Evaluated(name, policy, found, len(views), len(chosen))
@@ -133,7 +164,7 @@ def evaluate(model: Model, capture: Capture, folder: Path | None = None) -> Gene
             yield _save_picture(folder / f"{stems[view]}.png", photo, ours, mask)
     height, width = model.cameras.sizes[chosen[0]].tolist()
     masked = tuple(capture.names[view] for view in capture.test if view not in chosen)
-    return Evaluation(tuple(views), width, height, masked)
+    return Evaluation(tuple(views), width, height, masked, prediction)
 
 
 def _scorable(capture: Capture) -> list[int]:
@@ -283,6 +314,18 @@ def _score_fitted(
     fitted = fit_exposure(left, radiance[..., :half], photo[..., :half]).sensor
     ours = replace(camera, sensor=fitted).record(radiance)[0]
     return score(ours[..., half:], photo[..., half:])
+
+
+def _score_others(
+    prediction: ExposurePrediction,
+    model: Model,
+    camera: Cameras,
+    radiance: torch.Tensor,
+    photo: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> dict[str, PolicyScores]:
+    own = float(fit_exposure(camera, radiance, photo, mask).sensor.exposure[0])
+    return score_policies(policy_cameras(prediction, model, camera), radiance, photo, mask, own)
 
 
 def _halves(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

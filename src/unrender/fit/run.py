@@ -226,10 +226,11 @@ class Run:
                     saver.save()
             raise
 
-    def evaluate(self) -> Generator[Message, None, Evaluation]:
+    def evaluate(self, *, policies: bool = False) -> Generator[Message, None, Evaluation]:
         """Score the held-out views; writes ``eval.json`` and a picture per view. Its value is the scores.
 
-        Raises RunError when there is no checkpoint, too little memory, or another process that scores this run.
+        ``policies``: under all exposure policies, not the two usual ones alone. Raises RunError when there is no
+        checkpoint, too little memory, or another process that scores this run.
         """
         checkpoint = self.load_checkpoint()
         if checkpoint.note is not None:
@@ -238,7 +239,7 @@ class Run:
         self.refuse_replaced(self.capture.test)
         with RunLock(self.folder, ".eval.lock", "scoring this run"):
             evaluation = yield from evaluate(
-                checkpoint.load_model().to(self.device), self.capture, self.pictures_folder
+                checkpoint.load_model().to(self.device), self.capture, self.pictures_folder, policies=policies
             )
             table = evaluation.table(seconds=elapsed_at(self.folder / LOG, checkpoint.step))
             replace_text(self.scores_path, json_text(table, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """Rec. 709 and sRGB: luminance of linear light, and the numbers that screens and 8-bit files expect of it.
 
-IEC 61966-2-1. The transfer functions are elementwise, keep dtype and shape, and have finite derivatives for values >= 0.
+IEC 61966-2-1. The transfer functions are elementwise, keep dtype and shape, and have finite derivatives for
+values >= 0.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Exposure fusion: one picture out of several exposures, each where it is best (Mertens, Kautz, Van Reeth 2007).
 
-No radiance is compressed: the exposures are blended as the screen shows them, so it works like a photographer's bracket.
-A weight per pixel and exposure, normalised over the exposures, says how good it is there: contrast (absolute Laplacian
-of the grey picture), saturation (standard deviation over the channels) and well-exposedness (a Gaussian about 0.5 with
-sigma 0.2, multiplied over the channels). Pictures are blended in Laplacian pyramids with Gaussian pyramids of the
-weights, which hides the seams. Letters: E exposures, H W pixels.
+No radiance is compressed: exposures are blended as the screen shows them, like a photographer's bracket. A weight per
+pixel and exposure, normalised over the exposures, says how good it is there: contrast (absolute Laplacian of the grey
+picture), saturation (standard deviation over the channels) and well-exposedness (a Gaussian about 0.5 with sigma 0.2,
+multiplied over the channels). Pictures are blended in Laplacian pyramids with Gaussian pyramids of the weights, which
+hides the seams. Letters: E exposures, H W pixels.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 They compress linear radiance to 0..1 and encode it for display. To see what a photo would have stored use
 ``Cameras.record`` instead.
 
-All but ``fusion`` look at one pixel at a time, and there a pixel that is brighter in all channels is never shown darker.
+All but ``fusion`` look at one pixel at a time, and light of one colour is shown the brighter the more of it there is.
 None gives NaN for radiance that is 0, negative (shown as 0) or infinite. What each keeps of a colour stands with it.
 """
 

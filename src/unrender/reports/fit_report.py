@@ -26,6 +26,7 @@ from unrender.messages import Message, Note, Saved
 from unrender.render.model import Model
 from unrender.reports.fit_sections import Told, sections, subtitle, title
 from unrender.reports.history import History, history
+from unrender.reports.light_pictures import ExposedView, expose
 from unrender.reports.measured import LargeView, MeasuredView, choose_views, enlarge, measure, noteworthy
 from unrender.reports.page import page
 
@@ -104,7 +105,15 @@ def _told(
         scores=_scores(run, past),
         refinement=_refinement(run),
         remarks=tuple(remarks),
+        exposed=_exposed(run, model, views),
     )
+
+
+def _exposed(run: Run, model: Model, views: Sequence[MeasuredView]) -> ExposedView | None:
+    """The view of median quality, held out where there is one, at several exposures."""
+    held_out = [view for view in views if view.held_out]
+    ranked = sorted(held_out or views, key=lambda view: (view.psnr, view.view))
+    return expose(model.to(run.device), run.capture, ranked[len(ranked) // 2].view) if ranked else None
 
 
 def _large(capture: Capture, views: Sequence[MeasuredView]) -> Iterator[LargeView]:

@@ -20,6 +20,7 @@ from unrender.reports.charts import chart_grid
 from unrender.reports.fit_photos import PhotoRow, gallery_section, table_section
 from unrender.reports.history import History
 from unrender.reports.history_charts import history_charts
+from unrender.reports.light_pictures import ExposedView, exposed_section, vignette_maps
 from unrender.reports.measured import LargeView, MeasuredView
 from unrender.reports.page import Fact, Section, advice_list, code, collapsed, fact_tiles, note, pairs_table
 from unrender.reports.sensor_charts import (
@@ -39,9 +40,9 @@ class Told:
     """All that a report is made of.
 
     ``folder``: the run; ``step`` steps are behind the ``model``, of which ``history`` tells; ``views``: those that were
-    rendered, ``large`` of them to look at; ``scores``: what ``eval.json`` holds, empty when it is of another state;
-    ``machine``: what ``machine.toml`` holds; ``refinement``: what ``refinement.json`` holds; ``remarks``: what the
-    reader should know about the page itself.
+    rendered, ``large`` of them to look at, ``exposed`` one at several exposures; ``scores``: what ``eval.json`` holds,
+    empty when it is of another state; ``machine``: what ``machine.toml`` holds; ``refinement``: what
+    ``refinement.json`` holds; ``remarks``: what the reader should know about the page itself.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Told:
     scores: Mapping[str, Any]
     refinement: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
+    exposed: ExposedView | None = None
 
     @property
     def exif(self) -> Scores | None:
@@ -99,6 +101,7 @@ def sections(told: Told, shown: int | None = None) -> list[Section]:
         Section("Summary", fact_tiles(_facts(told, evidence)) + _remarks(told)),
         Section("What to try next", advice_list(advice(evidence)), short="Next", anchor="next"),
         *gallery_section(large, len(told.views), len(told.capture)),
+        *exposed_section(told.exposed, told.scores),
         table_section(rows, len(told.views)),
         Section("How the fit went", _curves(told.history), short="Curves", anchor="curves"),
         Section("Light", chart_grid(_light(told, found, urls)), _LIGHT),
@@ -205,6 +208,7 @@ def _light(told: Told, found: Exposures, urls: Mapping[int, str]) -> list[Markup
         *exposure_charts(found, urls),
         white_point_chart(cameras, found, urls),
         vignette_chart(cameras),
+        *vignette_maps(cameras),
         response_chart(cameras),
     ]
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from unrender.reports.pictures import Picture
+from unrender.reports.pictures import Picture, image_tag
 
 __all__ = [
     "Advice",
@@ -176,6 +176,15 @@ def before_after(
         right=labels[1],
         beside=beside,
     )
+
+
+def strip(pictures: Sequence[tuple[str, Picture]]) -> Markup:
+    """Pictures under their names beside each other, as many as the screen has room for."""
+    figures = (
+        Markup('<figure>{}<span class="tag left">{}</span></figure>').format(image_tag(picture, name), name)
+        for name, picture in pictures
+    )
+    return Markup('<div class="strip">{}</div>').format(Markup("\n").join(figures))
 
 
 def gallery(figures: Sequence[Markup], label: str) -> Markup:

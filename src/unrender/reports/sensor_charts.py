@@ -50,15 +50,22 @@ def exposure_charts(found: Exposures, urls: Mapping[int, str]) -> list[Markup]:
     """EV per photo, and how far it is from EXIF. ``urls``: where a click on a view leads."""
     place, known = np.arange(len(found.views)), ~np.isnan(found.exif)
     links = [urls.get(view, "") for view in found.views]
+    rung = np.empty_like(place)
+    rung[np.lexsort((found.fitted, np.where(known, found.exif, found.fitted)))] = place
 
-    def both(axes: Axes) -> None:
+    def ladder(axes: Axes) -> None:
         if known.any():
-            axes.scatter(place[known], found.exif[known], s=34, facecolors="none", edgecolors=SERIES[1], label="EXIF")
-        axes.scatter(place, found.fitted, s=16, color=SERIES[0], label="fitted").set_urls(links)
+            axes.vlines(rung[known], found.exif[known], found.fitted[known], color=SERIES[2], linewidth=1.2)
+            axes.scatter(rung[known], found.exif[known], s=34, facecolors="none", edgecolors=SERIES[1], label="EXIF")
+        axes.scatter(rung, found.fitted, s=16, color=SERIES[0], label="fitted").set_urls(links)
 
     caption = "Higher is a darker photo of the same light. Only training photos: held-out ones keep their EXIF."
     ev = chart(
-        "Exposure of each photo", both, axes=("photo, by name", "EV [stops]"), caption=caption, tips=_tips(found, urls)
+        "Exposure of each photo",
+        ladder,
+        axes=("photo, by EV", "EV [stops]"),
+        caption=caption + _off_said(found.off[known]),
+        tips=_tips(found, urls),
     )
     if not known.any():
         return [ev]
@@ -129,12 +136,14 @@ def response_chart(cameras: Cameras) -> Markup:
     curves = cameras.sensor.response.detach().cpu().double().numpy()[:_MOST_LINES]
 
     def draw(axes: Axes) -> None:
+        flat = curves.reshape(-1, len(knots))
+        axes.fill_between(knots, flat.min(axis=0), flat.max(axis=0), color=SERIES[2], alpha=0.35, linewidth=0)
         axes.plot(start, start**GAMMA, color=MUTED, linewidth=1.0, linestyle=(0, (3, 3)), label="start")
         for camera, curve in enumerate(curves):
             for values, (name, color) in zip(curve, _CHANNELS, strict=True):
                 axes.plot(knots, values, color=color, linewidth=1.4, alpha=0.9, label=None if camera else name)
 
-    caption = f"Dashed: x^{GAMMA}, what a fit starts from.{_cameras_said(cameras)}"
+    caption = f"Dashed: x^{GAMMA}, what a fit starts from.{_spread_said(curves)}{_cameras_said(cameras)}"
     return chart("Response", draw, axes=("exposure, 1 is just white", "recorded value"), caption=caption)
 
 
@@ -145,6 +154,20 @@ def _tips(found: Exposures, urls: Mapping[int, str]) -> dict[str, str]:
         for view, name, ev, off in rows
         if view in urls
     }
+
+
+def _off_said(off: np.ndarray) -> str:
+    """How far fitted EVs are from those of EXIF, without their common offset."""
+    if len(off) < 2:
+        return ""
+    return f" The line between is the difference: {off.mean():+.2f} in the mean, {off.std():.2f} about that."
+
+
+def _spread_said(curves: np.ndarray) -> str:
+    """How far responses [C, 3, K + 1] lie apart at the same exposure."""
+    channels = float(np.ptp(curves, axis=1).max())
+    said = f" Channels lie up to {channels:.3f} apart"
+    return said + (f", cameras {float(np.ptp(curves, axis=0).max()):.3f}." if len(curves) > 1 else ".")
 
 
 def _range(values: np.ndarray) -> str:
