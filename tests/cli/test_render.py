@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 
+import OpenEXR
 import pytest
 import torch
 
@@ -76,7 +77,7 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("tonemap", ["sensor", "linear", "gamma", "reinhard", "filmic"])
+@pytest.mark.parametrize("tonemap", ["sensor", "linear", "gamma", "reinhard", "filmic", "agx", "fusion"])
 def test_render_held_out_views(unrender, fitted, tmp_path, tonemap):
     said = unrender("render", fitted[0], "-o", tmp_path, "--tonemap", tonemap)
     assert said.out == f"2 pictures ({tonemap}) in {tmp_path}\n"
@@ -162,6 +163,7 @@ def test_a_killed_render_goes_on(unrender, fitted, tmp_path):
         (("--width", 30), "width"),
         (("--tonemap", "filmic"), "tonemap"),
         (("--ev", 1), "ev"),
+        (("--exposure", "mean"), "exposure"),
         (("--up", 0, -1, 0), "up"),
     ],
 )
@@ -316,7 +318,13 @@ def test_an_exr_says_what_it_is(unrender, fitted, tmp_path):
     assert header["unrender.checkpoint"] == checkpoint.digest
     assert header["unrender.version"] == __version__
     assert header["unrender.view"] == "photo_8"
-    assert "Linear radiance" in header["comments"]
+    assert "Linear Rec. 709" in header["comments"]
+    assert header["colorInteropID"] == "lin_rec709_scene"
+    assert header["adoptedNeutral"] == pytest.approx((0.3127, 0.3290))
+    assert header["unrender.stops"] == pytest.approx(header["unrender.ev"] - header["unrender.ev_mean"], abs=1e-5)
+    with OpenEXR.File(str(tmp_path / "a" / "photo_8.exr")) as file:  # as another reader sees it
+        assert {"chromaticities", "adoptedNeutral", "colorInteropID", "comments"} <= set(file.header())
+        assert next(iter(file.channels().values())).pixels.dtype == "float32"
 
 
 def test_an_exrs_words_and_numbers_agree_with_the_sensor(unrender, fitted, tmp_path):

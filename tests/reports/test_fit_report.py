@@ -19,8 +19,16 @@ from unrender.reports.measured import LargeView, MeasuredView
 from unrender.reports.page import page
 from unrender.reports.pictures import embedded
 
-SECTIONS = ("summary", "next", "photos", "table", "curves", "light", "cameras", "settings", "versions")
-CHARTS = ("Loss", "Exposure of each photo", "Fitted less EXIF", "White point of each photo", "Vignette", "Response")
+SECTIONS = ("summary", "next", "photos", "exposures", "table", "curves", "light", "cameras", "settings", "versions")
+CHARTS = (
+    "Loss",
+    "Exposure of each photo",
+    "Fitted less EXIF",
+    "White point of each photo",
+    "Vignette",
+    "Vignette over the photo",
+    "Response",
+)
 
 
 def text_of(run):
@@ -34,14 +42,7 @@ def test_all_that_was_asked_for_is_there(finished):
     assert html.count('<figure class="compare"') == 8 + 1, "training photos and the held-out ones, large"
     scores = finished.load_scores()["test"]
     assert f"{scores['psnr']:.2f} dB" in said
-    for title in (
-        "Loss",
-        "Exposure of each photo",
-        "Fitted less EXIF",
-        "White point of each photo",
-        "Vignette",
-        "Response",
-    ):
+    for title in CHARTS:
         assert f"<h3>{title}</h3>" in html
     assert "Not refined" in said
     assert re.search(r"crop\.\s*size\s+32", said)

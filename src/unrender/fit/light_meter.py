@@ -34,7 +34,7 @@ READINGS = (
 RIDGES = tuple(10.0**power for power in range(-3, 6))
 """From which the ridge is chosen; the strongest leaves little but the mean."""
 _EDGE = 160
-"""Length of the longer side that views are metered at [pixels]."""
+"""Length of the longer side that views are metered at, at most [pixels]."""
 _DARKEST = 2.0**-14
 """Luminance that counts as black: what is below says nothing to an exposure."""
 _PERCENTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -57,8 +57,12 @@ def readings(radiance: torch.Tensor) -> torch.Tensor:
 
 
 def meter(model: Model, cameras: Cameras) -> Iterator[torch.Tensor]:
-    """Readings [F] of each view of ``cameras``, one by one: rendered small, the longer side 160 pixels at most."""
-    small = _small(cameras)
+    """Readings [F] of each view of ``cameras``, one by one: rendered small, whatever their own size.
+
+    The longer side has 160 pixels, or as many as the model's own views where these have fewer: what a network makes of
+    points depends on how large it draws them, so that all are metered alike.
+    """
+    small = _sized(cameras, min(_EDGE, int(model.cameras.sizes.max())))
     for view in range(len(small)):
         with torch.no_grad():
             radiance = model.radiance(small.select([view]))[0]
@@ -118,7 +122,7 @@ def _left_out(scaled: torch.Tensor, ev: torch.Tensor, ridge: float) -> torch.Ten
     return ev - residual / (1 - hat.diagonal()).clamp(min=1e-9)
 
 
-def _small(cameras: Cameras) -> Cameras:
+def _sized(cameras: Cameras, edge: int) -> Cameras:
     longest = cameras.sizes.amax(dim=1, keepdim=True)
-    sizes = (cameras.sizes * (_EDGE / longest).clamp(max=1.0)).round().long().clamp(min=1)
+    sizes = (cameras.sizes * (edge / longest)).round().long().clamp(min=1)
     return cameras.resize((sizes / cameras.sizes).double().flip(1), sizes)

@@ -149,7 +149,7 @@ def _vignette_map(cameras: Cameras, camera: int, numbered: bool) -> Iterator[Mar
 def _corners_said(share: torch.Tensor) -> str:
     """What arrives at the four corners, and how channels differ there."""
     corners = share[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    low, high = (100 * float(value) for value in (corners.mean(0).min(), corners.mean(0).max()))
-    said = f"Share of the light in the middle; {low:.0f} to {high:.0f} % in the corners."
+    low, high = (f"{100 * float(value):.0f}" for value in (corners.mean(0).min(), corners.mean(0).max()))
+    said = f"Share of the light in the middle; in the corners {low if low == high else f'{low} to {high}'} %."
     apart = 100 * float((corners.amax(0) - corners.amin(0)).max())
     return said + (f" There channels lie up to {apart:.0f} % apart." if apart >= 0.5 else "")
