@@ -48,48 +48,45 @@ def exposures(cameras: Cameras, exif_ev: torch.Tensor, names: Sequence[str], tra
 
 def exposure_charts(found: Exposures, urls: Mapping[int, str]) -> list[Markup]:
     """EV per photo, and how far it is from EXIF. ``urls``: where a click on a view leads."""
-    place, known = np.arange(len(found.views)), ~np.isnan(found.exif)
-    links = [urls.get(view, "") for view in found.views]
+    known = ~np.isnan(found.exif)
+    return [_ladder(found, urls, known), *([_difference(found, urls, known)] if known.any() else [])]
+
+
+def _ladder(found: Exposures, urls: Mapping[int, str], known: np.ndarray) -> Markup:
+    """EXIF's and fitted EV of each photo over each other, photos in the order of EXIF's."""
+    place = np.arange(len(found.views))
     rung = np.empty_like(place)
     rung[np.lexsort((found.fitted, np.where(known, found.exif, found.fitted)))] = place
 
-    def ladder(axes: Axes) -> None:
+    def draw(axes: Axes) -> None:
         if known.any():
             axes.vlines(rung[known], found.exif[known], found.fitted[known], color=SERIES[2], linewidth=1.2)
             axes.scatter(rung[known], found.exif[known], s=34, facecolors="none", edgecolors=SERIES[1], label="EXIF")
+        links = [urls.get(view, "") for view in found.views]
         axes.scatter(rung, found.fitted, s=16, color=SERIES[0], label="fitted").set_urls(links)
 
     caption = "Higher is a darker photo of the same light. Only training photos: held-out ones keep their EXIF."
-    ev = chart(
-        "Exposure of each photo",
-        ladder,
-        axes=("photo, by EV", "EV [stops]"),
-        caption=caption + _off_said(found.off[known]),
-        tips=_tips(found, urls),
-    )
-    if not known.any():
-        return [ev]
+    caption += _off_said(found.off[known])
+    named = ("photo, by EV", "EV [stops]")
+    return chart("Exposure of each photo", draw, axes=named, caption=caption, tips=_tips(found, urls))
 
-    def off(axes: Axes) -> None:
+
+def _difference(found: Exposures, urls: Mapping[int, str], known: np.ndarray) -> Markup:
+    """Fitted EV less that of EXIF, in the order of the photos' names."""
+    place = np.arange(len(found.views))
+
+    def draw(axes: Axes) -> None:
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
         axes.scatter(place[known], found.off[known], s=16, color=SERIES[0]).set_urls(
-            [link for link, is_known in zip(links, known, strict=True) if is_known]
+            [urls.get(view, "") for view, is_known in zip(found.views, known, strict=True) if is_known]
         )
         reach = max(0.2, 1.15 * float(np.abs(found.off[known]).max()))
         axes.set_ylim(-reach, reach)
 
     missing = "" if known.all() else f" {int((~known).sum())} photos are without EXIF."
     caption = f"Most cameras round what they write to a third of a stop.{missing}"
-    return [
-        ev,
-        chart(
-            "Fitted less EXIF",
-            off,
-            axes=("photo, by name", "EV \N{MINUS SIGN} EXIF [stops]"),
-            caption=caption,
-            tips=_tips(found, urls),
-        ),
-    ]
+    named = ("photo, by name", "EV \N{MINUS SIGN} EXIF [stops]")
+    return chart("Fitted less EXIF", draw, axes=named, caption=caption, tips=_tips(found, urls))
 
 
 def white_point_chart(cameras: Cameras, found: Exposures, urls: Mapping[int, str]) -> Markup:
