@@ -64,7 +64,8 @@ class ExposurePrediction:
         another name, or for ``predicted`` where there is no meter.
         """
         if name == "mean":
-            return with_exposure(cameras, torch.full((len(cameras),), self.mean), torch.zeros(len(cameras), 2))
+            neutral = torch.zeros_like(cameras.sensor.white_point)
+            return with_exposure(cameras, torch.full((len(cameras),), self.mean), neutral)
         if name == "neighbours":
             return with_exposure(cameras, self.ev.at(cameras)[:, 0], self.white_point.at(cameras))
         if name != "predicted":
@@ -102,7 +103,7 @@ def learn_exposures(
 
 
 def with_exposure(cameras: Cameras, ev: torch.Tensor, white_point: torch.Tensor | None = None) -> Cameras:
-    """The same views at ``ev`` [B] stops and, where given, with ``white_point`` [B, 2]."""
+    """The same views at ``ev`` [B] stops and, where given, with ``white_point`` [B, ...] as sensors have it."""
     sensor = cameras.sensor
     white_point = sensor.white_point if white_point is None else white_point.to(sensor.white_point)
     return replace(cameras, sensor=replace(sensor, exposure=ev.to(sensor.exposure), white_point=white_point))

@@ -118,11 +118,11 @@ def light_share(cameras: Cameras, camera: int, edge: int = _MAP_EDGE) -> torch.T
     height, width = (max(2, round(length * scale)) for length in (lens.height, lens.width))
     scales = torch.tensor([[width / lens.width, height / lens.height]], dtype=torch.float64)
     sizes = torch.tensor([[height, width]])
-    one = replace(
-        cameras.select(views).to("cpu"), pixel_scale=scales, pixel_offset=torch.zeros_like(scales), sizes=sizes
-    )
+    one = cameras.select(views).to("cpu")
+    one = replace(one, pixel_scale=scales, pixel_offset=torch.zeros_like(scales), sizes=sizes)
+    neutral = with_exposure(one, one.sensor.exposure, torch.zeros_like(one.sensor.white_point))
     with torch.no_grad():
-        seen = one.radiance(torch.full((1, 3, height, width), 0.5))[0].double()
+        seen = neutral.radiance(torch.full((1, 3, height, width), 0.5))[0].double()
     return seen[:, height // 2, width // 2, None, None] / seen
 
 
