@@ -1,5 +1,6 @@
 """Exposures of views without a photo: what neighbours, a learnt meter and the mean say, and which of them is taken."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -7,9 +8,10 @@ import pytest
 import torch
 
 from unrender.cameras.paths import orbit
+from unrender.cameras.sensor import Sensor
 from unrender.datasets.read_capture import read_capture
 from unrender.errors import SettingsError
-from unrender.fit.evaluate import plain_points
+from unrender.fit.evaluate import evaluate, plain_points
 from unrender.fit.exposure_prediction import ExposurePrediction, learn_exposures, smoothed, with_exposure
 from unrender.fit.light_meter import READINGS, RIDGES, LightMeter, meter, readings
 from unrender.fit.pose_neighbours import BANDWIDTHS, Neighbours
@@ -247,6 +249,40 @@ def test_white_points_go_with_the_neighbours(model):
     white = found.expose("neighbours", model.cameras).sensor.white_point
     assert float((white - tint).abs().mean()) < 0.5 * float(tint.abs().mean())
     assert not found.expose("mean", model.cameras).sensor.white_point.any()
+
+
+@pytest.mark.parametrize("color", ["white_point", "homography"])
+def test_any_model_of_colour_is_foretold(model, color):
+    sensor = model.cameras.sensor.with_models(color=color)
+    other = replace(model, cameras=replace(model.cameras, sensor=sensor))
+    (found,), _ = learnt(other, range(9))
+    rows = torch.stack(list(meter(other, other.cameras)))
+    for name in ("mean", "neighbours", "predicted"):
+        exposed = smoothed(found.expose(name, other.cameras, rows), closed=True)
+        assert exposed.sensor.white_point.shape == sensor.white_point.shape
+        assert bool(exposed.record(torch.rand(9, 3, 48, 64)).isfinite().all())
+
+
+@pytest.mark.parametrize("train", [1, 2, 7])
+@pytest.mark.parametrize("known", [True, False], ids=["EXIF", "no EXIF"])
+def test_scores_under_all_policies_are_numbers(tiny_capture, train, known):
+    """However few photos train, and where none says how it was exposed."""
+    capture = read_capture(tiny_capture)
+    if not known:
+        unsaid = Sensor.start(torch.full((9,), math.nan))
+        capture = replace(capture, cameras=replace(capture.cameras, sensor=unsaid), exif_ev=torch.full((9,), math.nan))
+    capture = replace(capture, test=tuple(range(train, 9))[-2:] if train == 7 else tuple(range(train, 9)))
+    found = []
+
+    def listen():
+        found.append((yield from evaluate(plain_points(capture), capture, policies=True)))
+
+    assert [*listen()]
+    table = json.loads(json.dumps(found[0].table(0.0), allow_nan=False))["policies"]
+    assert ("predicted" in table) == (train >= 3)
+    assert {"exif", "neighbours", "ignored"} <= set(table)
+    assert table["exif"]["ev_error"] < 4
+    assert table["taken"] == "mean" or known
 
 
 def test_an_unknown_exposure_is_refused(model):
