@@ -64,7 +64,7 @@ class RenderVerb:
     tonemap: Operator = "sensor"
     """sensor: as the run's camera would record it; the others are for screens."""
     exposure: Annotated[Policy | None, option("POLICY")] = None
-    """exif, fitted, neighbours, predicted or mean. Default: exif, fitted for train; without, what foretells best."""
+    """exif, fitted, neighbours, predicted or mean. Default: train as fitted, else exif, else what foretells best."""
     ev: Annotated[float | None, option("E")] = None
     """Stops above the run's mean exposure, for all views; higher is darker. Default: 0 with another than sensor."""
     up: Annotated[tuple[float, float, float] | None, option("X Y Z")] = None
