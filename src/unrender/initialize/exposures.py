@@ -10,7 +10,7 @@ Green alone is looked at: the white point of green is 1 by definition, that of r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -170,7 +170,7 @@ def _points(photos: Mapping[int, Exposed]) -> int:
     return 1 + max((int(photo.point.max()) for photo in photos.values() if len(photo.point)), default=0)
 
 
-def _notes(found: int, some_known: bool, alone: Sequence[str]) -> tuple[str, ...]:
+def _notes(found: int, some_known: bool, alone: list[str]) -> tuple[str, ...]:
     base = "those that EXIF says" if some_known else "each other: EVs are relative to their mean"
     notes = [f"exposure of {found} photos estimated from points that they share with {base}"] if found else []
     if alone:
