@@ -23,6 +23,8 @@ __all__ = ["Equations", "response_values", "solve"]
 NODES, SMOOTH = 33, 0.8
 # Rounds of reweighting, and the residual in stops below which a sample counts fully.
 ROUNDS, ROUND = 8, 0.05
+# Recorded values from which on a sample says where the sensor saturates, and at which it does; fewest of each.
+NEAR, CLIPPED, FEWEST = 0.85, 254.5 / 255, 20
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def solve(equations: Equations) -> tuple[torch.Tensor, torch.Tensor]:
         weights = equations.weights / (residual.square() + ROUND**2).sqrt()
     assert found is not None
     curve, ev = found
+    top = _saturation(equations, curve, ev)
+    curve[:, -1] = torch.where(top.isnan(), curve[:, -1], top)
     return curve - curve[:, -1:], ev
 
 
@@ -146,6 +150,34 @@ def _held(equations: Equations) -> tuple[torch.Tensor, torch.Tensor]:
         return mean[None], (mean * start).sum()[None]
     held = torch.stack([mean, centred / spread])
     return held, held @ start
+
+
+def _saturation(equations: Equations, curve: torch.Tensor, ev: torch.Tensor) -> torch.Tensor:
+    """log2 of the exposure at which each channel saturates, [3]; NaN where no photo shows it.
+
+    Where a photo is clipped, the others say what it got: the exposure that best parts what clipped from what did not.
+    This fixes the unit of exposure; what the curve does just below white would say it far less well.
+    """
+    tops = []
+    for channel in range(3):
+        z, weight = equations.values[..., channel], equations.weights[..., channel]
+        said = z.clamp(min=1e-6).log2() / GAMMA + hats(z) @ curve[channel] + ev[:, None]
+        radiance = (said * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1e-12)
+        got = radiance - ev[:, None]
+        seen = (weight.sum(dim=0) > 0) & (z > NEAR)
+        tops.append(_parting(got[seen], z[seen] >= CLIPPED))
+    return torch.stack(tops)
+
+
+def _parting(got: torch.Tensor, clipped: torch.Tensor) -> torch.Tensor:
+    """The value that has fewest ``clipped`` below it and fewest others above; NaN where there are too few of either."""
+    if min(int(clipped.sum()), int((~clipped).sum())) < FEWEST:
+        return got.new_tensor(torch.nan)
+    order = got.argsort()
+    sign = clipped[order].double() * 2 - 1
+    wrong = torch.cat([sign.new_zeros(1), sign.cumsum(0)])[:-1]  # less the others above all
+    best = torch.nonzero(wrong == wrong.min())[:, 0]
+    return got[order[best[len(best) // 2]]]
 
 
 def _residuals(equations: Equations, curve: torch.Tensor, ev: torch.Tensor) -> torch.Tensor:

@@ -83,7 +83,7 @@ def fit_stack(stack: Stack, refine: bool = True) -> StackFit:
     cameras = _tripod(stack, start_ev)
     free = refine or bool(estimated.any())
     values = pixels.double()
-    curve, ev = solve(Equations(values, trust(values), start_ev, ~estimated, free))
+    curve, ev = solve(Equations(values, trust(values) * (values > BLACK), start_ev, ~estimated, free))
     sensor = cameras.sensor if stack.linear else cameras.sensor.with_response(response_values(curve))
     sensor = replace(sensor, exposure=(ev if free else start_ev).float())
     return StackFit(replace(cameras, sensor=sensor), start_ev, estimated)
@@ -176,7 +176,7 @@ def _tripod(stack: Stack, ev: torch.Tensor) -> Cameras:
 def trust(values: torch.Tensor) -> torch.Tensor:
     """How much recorded values in 0..1 can say of radiance: their relative error falls with them, until they clip."""
     ramp = ((1 - values) / (1 - BRIGHTEST)).clamp(0, 1)
-    return ramp * values.square() * (values > BLACK) * (values < WHITE)
+    return ramp * values.square() * (values < WHITE)
 
 
 @torch.no_grad()
@@ -207,11 +207,10 @@ def _merged(values: torch.Tensor, fit: StackFit) -> tuple[torch.Tensor, torch.Te
     total = weight.sum(dim=0)
     darkest, brightest = int(fit.cameras.sensor.exposure.argmax()), int(fit.cameras.sensor.exposure.argmin())
     too_dark = values[brightest] <= BLACK
-    fallback = torch.where(too_dark, said[brightest], said[darkest])
+    too_bright = (total == 0) & ~too_dark
+    fallback = torch.where(too_bright, said[darkest], said[brightest])
     merged = torch.where(total > 0, (said * weight).sum(dim=0) / total.clamp(min=1e-12), fallback)
-    lost = total == 0
-    mark = (lost & ~too_dark).any(dim=0).to(torch.int8) - (lost & too_dark).all(dim=0).to(torch.int8)
-    return merged, mark
+    return merged, too_bright.any(dim=0).to(torch.int8) - too_dark.all(dim=0).to(torch.int8)
 
 
 def radiance_of(values: torch.Tensor, fit: StackFit) -> torch.Tensor:
