@@ -14,7 +14,7 @@ import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
+import cv2  # pyright: ignore[reportMissingImports]
 import numpy as np
 import torch
 

@@ -29,7 +29,7 @@ def bracket(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def save(path: Path, recorded: torch.Tensor, exif: bytes | None = None) -> Path:
     pixels = (recorded * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    Image.fromarray(pixels).save(path, **({} if exif is None else {"exif": exif}))
+    Image.fromarray(pixels).save(path, exif=exif or b"")
     return path
 
 

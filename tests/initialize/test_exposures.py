@@ -14,6 +14,7 @@ from unrender.datasets.read_capture import read_capture
 from unrender.datasets.synthetic.capture import RoomSettings, load_truth, make_room_capture
 from unrender.initialize.exposures import Exposed, place_exposures, start_exposures
 from unrender.initialize.points import PointSettings, clean_surfels
+from unrender.initialize.surfels import Surfels
 
 TRUE = {0: 3.0, 1: 5.5, 2: 4.0, 3: 7.0, 4: 2.0}
 
@@ -96,7 +97,7 @@ def test_all_of_a_rooms_exposures_are_found_but_for_their_mean(room: tuple[Captu
 
 def test_held_out_photos_are_not_looked_at_and_isolated_ones_are_named(
     capture_of: Callable[..., Capture],
-    surfels: Callable[[torch.Tensor], object],
+    surfels: Callable[[torch.Tensor], Surfels],
     plane: torch.Tensor,
     ring: list[list[float]],
 ) -> None:
