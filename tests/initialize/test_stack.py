@@ -53,6 +53,13 @@ def test_each_channel_has_its_own_curve() -> None:
     assert float((found - colored(response_knots().expand(3, -1))).abs().max()) < 0.015
 
 
+@pytest.mark.parametrize("family", ["gamma", "emor", "ppisp"])
+def test_the_nearest_of_a_family_is_taken(family: str) -> None:
+    sensor = fit_stack(taken(gamma), family=family).cameras.sensor
+    assert sensor.response_family == family
+    assert float((sensor.response[0] - gamma(sensor.knots)).abs().max()) < 0.03
+
+
 def test_wrong_exif_is_refined_and_given_exif_is_kept() -> None:
     """EVs a third of a stop off, as nominal times are; their spread is kept."""
     off = torch.tensor([0.0, 0.3, -0.3, 0.15, -0.15]).double()

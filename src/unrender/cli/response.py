@@ -64,6 +64,8 @@ class ResponseVerb:
     """Folder to write into."""
     ev: Literal["refined", "exif"] = "refined"
     """Exposures: those of EXIF, refined so that photos agree (mean and spread stay), or EXIF's as they are."""
+    family: Literal["knots", "gamma", "emor", "ppisp"] = "knots"
+    """Family of curves: free knots, or the nearest power, EMoR curve or toe and shoulder (docs/sensor.md)."""
     session: Session = field(default_factory=Session)
 
     def run(self) -> int:
@@ -74,7 +76,7 @@ class ResponseVerb:
         with ProgressView(self.session.quiet) as view:
             stack = read_stack(self.photos)
             self._warn_of_missing(stack, view)
-            fit = fit_stack(stack, refine=self.ev == "refined")
+            fit = fit_stack(stack, self.ev == "refined", self.family)
             for line in _shift_lines(self.photos, stack, fit):
                 view.say(line)
             radiance, clipped = merge(stack, fit)

@@ -10,7 +10,7 @@ Letters: V training views, M samples per view, N points that were sampled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ from unrender.initialize.colors import sample
 from unrender.initialize.sight import look
 from unrender.initialize.surfels import Surfels
 
-__all__ = ["MOSTLY", "Samples", "reconcile", "sample_photos", "start_sensor"]
+__all__ = ["Samples", "sample_photos", "start_sensor"]
 
 # Samples per photo, and at most so many photos, evenly spaced.
 SAMPLES, MOST_VIEWS = 2000, 128
@@ -58,41 +58,24 @@ def start_sensor(surfels: Surfels, capture: Capture, generator: torch.Generator)
     if samples is None:
         return sensor
     cameras = replace(capture.cameras, sensor=sensor)
-    reconcile(samples, cameras, RATES, STEPS)
-    return sensor
-
-
-def reconcile(
-    samples: Samples,
-    cameras: Cameras,
-    rates: Mapping[str, float],
-    steps: int,
-    hold: Callable[[], None] | None = None,
-) -> None:
-    """Move the sensor of ``cameras``, in place, to where every point explains all of its recorded colours.
-
-    ``rates``: step sizes of Adam for "radiance", the log radiance of the points, and for those tensors of the sensor
-    that are to move, by their names; they fall to 0 in ``steps`` steps. ``hold`` is called after each step, as are what
-    holds the gauges of the cameras.
-    """
     log_radiance = _first_radiance(samples, cameras).log().requires_grad_()
-    sensor = cameras.sensor
-    leaves = {name: log_radiance if name == "radiance" else getattr(sensor, name) for name in rates}
+    leaves = {"radiance": log_radiance} | {name: getattr(sensor, name) for name in RATES if name != "radiance"}
     for leaf in leaves.values():
         leaf.requires_grad_()
-    optimizer = torch.optim.Adam([{"params": [leaf], "lr": rates[name]} for name, leaf in leaves.items()])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    holds = [parameter.hold for parameter in cameras.parameters() if parameter.hold is not None]
-    for _ in range(steps):
+    optimizer = torch.optim.Adam([{"params": [leaf], "lr": RATES[name]} for name, leaf in leaves.items()])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    for _ in range(STEPS):
         optimizer.zero_grad()
         _disagreement(samples, cameras, log_radiance).backward()
         optimizer.step()
         schedule.step()
-        for held in (*holds, *([] if hold is None else [hold])):
-            held()
+        for parameter in cameras.parameters():
+            if parameter.hold is not None:
+                parameter.hold()
     for leaf in leaves.values():
         leaf.requires_grad_(False)
         leaf.grad = None
+    return sensor
 
 
 @torch.no_grad()

@@ -72,11 +72,12 @@ class StackFit:
     estimated: torch.Tensor
 
 
-def fit_stack(stack: Stack, refine: bool = True) -> StackFit:
+def fit_stack(stack: Stack, refine: bool = True, family: str = "knots") -> StackFit:
     """Find the response, and the EVs unless they are all known and ``refine`` is False.
 
-    Of known EVs the fitted ones keep mean and spread (the power law's gauge). Raises CaptureError when all photos are
-    equally exposed or no pixel is recorded between black and white in two of them.
+    ``family``: of responses, a name of ``cameras/response.py``; the nearest of it to the curve found is taken. Of known
+    EVs the fitted ones keep mean and spread (the power law's gauge). Raises CaptureError when all photos are equally
+    exposed or no pixel is recorded between black and white in two of them.
     """
     pixels = chosen_pixels(stack)
     start_ev, estimated = _starting_ev(stack, pixels)
@@ -84,7 +85,11 @@ def fit_stack(stack: Stack, refine: bool = True) -> StackFit:
     free = refine or bool(estimated.any())
     values = pixels.double()
     curve, ev = solve(Equations(values, trust(values) * (values > BLACK), start_ev, ~estimated, free))
-    sensor = cameras.sensor if stack.linear else cameras.sensor.with_response(response_values(curve))
+    sensor = (
+        cameras.sensor
+        if stack.linear
+        else cameras.sensor.with_response(response_values(curve)).with_models(response=family)
+    )
     sensor = replace(sensor, exposure=(ev if free else start_ev).float())
     return StackFit(replace(cameras, sensor=sensor), start_ev, estimated)
 
