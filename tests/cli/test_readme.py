@@ -36,4 +36,4 @@ def test_its_commands_have_these_options(command: str, unrender: object) -> None
 def test_its_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (REPOSITORY / target).exists(), target
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9

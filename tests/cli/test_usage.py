@@ -19,7 +19,7 @@ from unrender.cli.usage import usage_line
         (
             "fly",
             "Unrecognized options: fly; Available subcommands: "
-            "demo, inspect, fit, align, eval, render, report, export, convert, bench; see unrender --help",
+            "demo, inspect, fit, align, eval, render, report, export, convert, response, bench; see unrender --help",
         ),
         ("fit", "Missing from unrender fit: CAPTURE, -o RUN, --output RUN; see unrender fit --help"),
         ("fit capture", "Missing from unrender fit: -o RUN, --output RUN; see unrender fit --help"),

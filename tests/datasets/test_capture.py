@@ -219,14 +219,50 @@ def test_deep_photos_keep_their_depth_and_are_counted(small: Path):
     Image.fromarray((ramp * 65535).round().numpy().astype("uint16")).resize((width, height), 0).save(
         before.image_paths[0], "PNG"
     )
-    write_exr(before.image_paths[1], torch.ones(height, width, 3) * 0.5)
+    for view in (2, 4, 5):
+        write_exr(before.image_paths[view], torch.ones(height, width, 3) * 0.5)
     after = read_capture(small)
-    assert after.deep == (0, 1)
+    assert after.deep == (0, 2, 4, 5)
     assert len(after.image(0).unique()) > 256
     assert after.store.used == 6 * height * width
     assert torch.equal(after.image(0), after.image(0))
-    assert after.image(1).mean() == pytest.approx(0.7354, abs=1e-4)
+    assert _picture_bytes(after) == _picture_bytes(before) + 4 * 3 * height * width
+
+
+def test_light_is_not_encoded_and_its_camera_has_no_curve(small: Path):
+    """Camera 1 took views 2, 4 and 5."""
+    before = read_capture(small)
+    light = torch.rand(30, 48, 3, generator=torch.Generator().manual_seed(0))
+    for view in (2, 4, 5):
+        write_exr(before.image_paths[view], light)
+    after = read_capture(small)
+    assert after.cameras.linear == (1,)
     assert [note for note in after.notes if "linear" in note] == [
-        f"1 photos are linear: encoded with the sRGB curve, clipped at 1: {after.names[1]}"
+        "3 photos hold linear light: no response is fitted, 1 is clipped: "
+        + ", ".join(after.names[v] for v in (2, 4, 5))
     ]
-    assert _picture_bytes(after) == _picture_bytes(before) + 2 * 3 * height * width
+    picture = after.image(4)
+    torch.testing.assert_close(picture, light.permute(2, 0, 1), rtol=0, atol=1e-5)
+    view = after.cameras.select([4])
+    gain = 2.0 ** float(after.cameras.sensor.exposure[4] - after.cameras.sensor.exposure_mean)
+    torch.testing.assert_close(view.radiance(picture[None])[0], picture * gain, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(after.cameras.select([0]).radiance(picture[None])[0], picture, atol=0.1)
+
+
+def test_a_fit_moves_the_curve_of_encoded_photos_only(small: Path):
+    cameras = read_capture(small).cameras.with_linear((1,))
+    before = cameras.sensor.response.clone()
+    parameter = next(p for p in cameras.parameters() if p.name == "cameras.response")
+    with torch.no_grad():
+        parameter.raw.add_(torch.randn(parameter.raw.shape, generator=torch.Generator().manual_seed(0)))
+    assert parameter.hold is not None
+    parameter.hold()
+    torch.testing.assert_close(cameras.sensor.response[1], before[1], rtol=0, atol=1e-6)
+    assert not torch.allclose(cameras.sensor.response[0], before[0], atol=0.01)
+
+
+def test_linear_and_encoded_photos_of_one_camera_are_refused(small: Path):
+    before = read_capture(small)
+    write_exr(before.image_paths[2], torch.ones(30, 48, 3))
+    with pytest.raises(CaptureError, match="one camera took linear and encoded photos, expected the kind of"):
+        read_capture(small)

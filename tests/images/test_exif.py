@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
 
 from unrender.images.exif import ev100, exif_bytes, read_ev100
 
@@ -79,6 +80,56 @@ def test_an_incomplete_record_is_missing(tmp_path: Path, tag: int):
 @pytest.mark.parametrize("iso", [0, 65535])
 def test_a_speed_that_says_nothing_is_missing(tmp_path: Path, iso: int):
     assert read_ev100(photo_with(tmp_path / "a.jpg", {**COMPLETE, ExifTags.Base.ISOSpeedRatings: iso})) is None
+
+
+TAG = ExifTags.Base
+APEX: dict[int, object] = {TAG.ApertureValue: 2.0, TAG.ShutterSpeedValue: 2.0}
+
+
+@pytest.mark.parametrize("absent", [(TAG.FNumber,), (TAG.ExposureTime,), (TAG.FNumber, TAG.ExposureTime)])
+def test_apex_says_what_figures_do_not(tmp_path: Path, absent: tuple[int, ...]):
+    tags = {tag: value for tag, value in (COMPLETE | APEX).items() if tag not in absent}
+    assert read_ev100(photo_with(tmp_path / "a.jpg", tags)) == pytest.approx(4)
+
+
+def test_a_lens_that_says_nothing_is_not_f_1(tmp_path: Path):
+    silent = {**COMPLETE, TAG.FNumber: 0.0, TAG.ApertureValue: 0.0}
+    assert read_ev100(photo_with(tmp_path / "a.jpg", silent)) is None
+
+
+@pytest.mark.parametrize("tag", [TAG.RecommendedExposureIndex, TAG.StandardOutputSensitivity, TAG.ISOSpeed])
+def test_a_speed_beyond_16_bits_is_elsewhere(tmp_path: Path, tag: int):
+    fast = {**COMPLETE, TAG.ISOSpeedRatings: 65535, tag: 102400}
+    assert read_ev100(photo_with(tmp_path / "a.jpg", fast)) == pytest.approx(4 - math.log2(1024))
+    del fast[TAG.ISOSpeedRatings]
+    assert read_ev100(photo_with(tmp_path / "a.jpg", fast)) == pytest.approx(4 - math.log2(1024))
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {TAG.ExposureTime: 7200.0},
+        {TAG.ExposureTime: 0.0},
+        {TAG.ExposureTime: -0.01},
+        {TAG.ExposureTime: IFDRational(1, 0)},
+        {TAG.ExposureTime: 1e-9},
+        {TAG.FNumber: 0.01},
+        {TAG.FNumber: 1e6},
+        {TAG.FNumber: IFDRational(0, 0)},
+        {TAG.ISOSpeedRatings: -100},
+        {TAG.ISOSpeedRatings: 2**31},
+        {TAG.ISOSpeedRatings: 65535, TAG.RecommendedExposureIndex: 0},
+    ],
+)
+def test_what_no_camera_does_is_missing(tmp_path: Path, absurd: dict[int, object]):
+    assert read_ev100(photo_with(tmp_path / "a.jpg", COMPLETE | absurd)) is None
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_every_kind_says_the_same(tmp_path: Path, kind: str):
+    path = tmp_path / f"a.{kind}"
+    Image.new("RGB", (8, 8)).save(path, exif=exif_bytes(2.8, 1 / 30, 800))
+    assert read_ev100(path) == pytest.approx(ev100(2.8, 1 / 30, 800), abs=1e-3)
 
 
 def test_no_record_at_all_is_missing(tmp_path: Path):

@@ -12,7 +12,7 @@ Letters: V views, C cameras, N points, H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from unrender.cameras.lens import Equirectangular, Lens, make_lens
 from unrender.cameras.sensor import Sensor
 from unrender.errors import ShapeError
 from unrender.geometry.transforms import exp_se3
+from unrender.images.colour import srgb_from_linear
 from unrender.parameters import Parameter
 
 __all__ = ["Cameras", "Projection"]
@@ -49,7 +50,8 @@ class Cameras:
 
     ``camera_from_world`` [V, 4, 4] float64 rigid; ``camera_index`` [V] int64; ``lenses`` C of them;
     ``pixel_scale``, ``pixel_offset`` [V, 2] float64: pixel = scale * photo pixel + offset;
-    ``sizes`` [V, 2] int64: (height, width) in pixels; ``sensor``: see ``Sensor``.
+    ``sizes`` [V, 2] int64: (height, width) in pixels; ``sensor``: see ``Sensor``; ``linear``: indices of the cameras
+    whose photos hold linear light, as RAW and EXR files do: their response is the line R(x) = x, and no fit moves it.
     """
 
     camera_from_world: torch.Tensor
@@ -59,6 +61,7 @@ class Cameras:
     pixel_offset: torch.Tensor
     sizes: torch.Tensor
     sensor: Sensor
+    linear: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.camera_from_world.shape[0]
@@ -111,6 +114,7 @@ class Cameras:
             pixel_offset=self.pixel_offset.to(device),
             sizes=self.sizes.to(device),
             sensor=self.sensor.to(device),
+            linear=self.linear,
         )
 
     def moved(self, increments: torch.Tensor) -> Cameras:
@@ -209,18 +213,44 @@ class Cameras:
         """Recorded images [V, 3, H, W] in 0..1 -> linear radiance (``Sensor.radiance``, the inverse of ``record``)."""
         return self.sensor.radiance(image, self.sensor_coordinates().to(image.device), self.camera_index)
 
+    def shown(self, image: torch.Tensor) -> torch.Tensor:
+        """Recorded images [V, 3, H, W] as a screen expects them: linear ones are encoded with the sRGB curve."""
+        if not self.linear:
+            return image
+        linear = torch.tensor([camera in self.linear for camera in self.camera_index.tolist()], device=image.device)
+        return torch.where(linear[:, None, None, None], srgb_from_linear(image), image)
+
     def parameters(self) -> tuple[Parameter, ...]:
         """What can be fitted, under ``cameras.*``."""
-        holds = {
+        holds: dict[str, Callable[[], None]] = {
             "cameras.vignette": self._hold_vignettes,
             "cameras.vignette_center": partial(self._follow, "vignette_center"),
-            "cameras.response": partial(self._follow, "response_raw"),
+            "cameras.response": self._hold_responses,
         }
         return tuple(replace(p, hold=holds.get(p.name, p.hold)) for p in self.sensor.parameters())
+
+    def with_linear(self, linear: Sequence[int]) -> Cameras:
+        """The same cameras, of which those of indices ``linear`` record light as it is: R(x) = x, from now on."""
+        sensor = replace(self.sensor, response_raw=self.sensor.response_raw.detach().clone())
+        held = replace(self, linear=tuple(linear), sensor=sensor)
+        held._hold_lines()
+        return held
 
     def _hold_vignettes(self) -> None:
         self._follow("vignette")
         self.sensor.hold_vignette()
+
+    def _hold_responses(self) -> None:
+        self._follow("response_raw")
+        if self.linear:
+            self._hold_lines()
+
+    @torch.no_grad()
+    def _hold_lines(self) -> None:
+        """The line, or what is nearest to it in the family, where a camera's photos are linear."""
+        line = self.sensor.with_response(lambda x: x).response_raw
+        for camera in self.linear:
+            self.sensor.response_raw[camera] = line[camera]
 
     @torch.no_grad()
     def _follow(self, name: str) -> None:

@@ -38,6 +38,7 @@ from unrender.cli.fit import FitVerb
 from unrender.cli.inspect import InspectVerb
 from unrender.cli.render import RenderVerb
 from unrender.cli.report import ReportVerb
+from unrender.cli.response import ResponseVerb
 from unrender.cli.signals import Interrupted, signals_interrupt
 from unrender.cli.usage import usage_line
 from unrender.errors import SettingsError, UnrenderError
@@ -60,6 +61,7 @@ Verb = (
     | Annotated[ReportVerb, tyro.conf.subcommand("report")]
     | Annotated[ExportVerb, tyro.conf.subcommand("export")]
     | Annotated[ConvertVerb, tyro.conf.subcommand("convert")]
+    | Annotated[ResponseVerb, tyro.conf.subcommand("response")]
     | Annotated[BenchVerb, tyro.conf.subcommand("bench")]
 )
 

@@ -257,4 +257,5 @@ def develop(camera: Cameras, radiance: torch.Tensor, operator: Operator, ev: flo
     from unrender.render.tonemap import tonemap
 
     with torch.no_grad():
-        return (camera.record(radiance) if operator == "sensor" else tonemap(radiance, operator, ev))[0]
+        recorded = operator == "sensor"
+        return (camera.shown(camera.record(radiance)) if recorded else tonemap(radiance, operator, ev))[0]

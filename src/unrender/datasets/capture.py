@@ -120,7 +120,7 @@ class Capture:
         """The photo of one view at working size, [3, H, W] float32 in 0..1 as recorded; a new tensor every time.
 
         Each pixel is the mean of those photo pixels that may be used, black where there is none, in steps of 1/255, or
-        of 1/65535 where the file has more than 8 bits. Linear photos (EXR) are encoded with the sRGB curve and clipped
+        of 1/65535 where the file has more than 8 bits. Linear photos (EXR, RAW) stay linear, clipped
         at 1. Raises CaptureError when the file cannot be read or is not of the size that its camera has.
         """
         picture = self._picture(view)

@@ -22,7 +22,10 @@ __all__ = ["PHOTO_SUFFIXES", "Listed", "complete_labels", "find_listed", "photo_
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/")
 _LOOK_AT = 16
 """How many of the photos are looked for to see which folder they are in."""
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".bmp", ".webp", ".heic", ".heif", ".avif")
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".bmp", ".webp", ".heic", ".heif", ".avif"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+)
 """The endings of photos, in lower case."""
 
 

@@ -22,7 +22,15 @@ from unrender.images.header import PictureHeader
 from unrender.images.io import inspect_picture
 from unrender.images.orientation import STORED, is_sideways, upright_size
 
-__all__ = ["check_photos", "checksums", "content_notes", "find_photos", "inspect_photos", "read_exposures"]
+__all__ = [
+    "check_photos",
+    "checksums",
+    "content_notes",
+    "find_photos",
+    "inspect_photos",
+    "linear_cameras",
+    "read_exposures",
+]
 
 _SIMPLE = 16
 """Largest denominator of a ratio that pictures are scaled by on purpose."""
@@ -113,16 +121,38 @@ def check_photos(
 
 
 def content_notes(names: Iterable[str], headers: Sequence[PictureHeader]) -> tuple[str, ...]:
-    """For the user: which photos hold linear light, which is encoded and clipped, and which hold several pictures."""
+    """For the user: which photos hold linear light, which is clipped, and which hold several pictures."""
     pairs = list(zip(names, headers, strict=True))
     linear = [name for name, header in pairs if header.linear]
     several = [name for name, header in pairs if header.several]
     notes = []
     if linear:
-        notes.append(f"{len(linear)} photos are linear: encoded with the sRGB curve, clipped at 1: {some_of(linear)}")
+        notes.append(f"{len(linear)} photos hold linear light: no response is fitted, 1 is clipped: {some_of(linear)}")
     if several:
         notes.append(f"{len(several)} files hold several pictures, the first is used: {some_of(several)}")
     return tuple(notes)
+
+
+def linear_cameras(
+    photos: Mapping[str, Path], headers: Sequence[PictureHeader], camera_index: Sequence[int]
+) -> tuple[int, ...]:
+    """The cameras [of C] whose photos hold linear light, of which ``camera_index`` [V] took each photo.
+
+    Raises CaptureError where photos of one camera are of both kinds: one camera has one response.
+    """
+    kinds: dict[int, dict[bool, str]] = {}
+    for name, header, camera in zip(photos, headers, camera_index, strict=True):
+        kinds.setdefault(camera, {}).setdefault(header.linear, name)
+    for kind in kinds.values():
+        if len(kind) > 1:
+            raise CaptureError(
+                "one camera took linear and encoded photos",
+                where=photos[kind[True]],
+                expected=f"the kind of {kind[False]}, or another camera for it in the model",
+                got="linear light",
+                do="give all photos of a camera as RAW or EXR, or all as JPEG or PNG",
+            )
+    return tuple(sorted(camera for camera, kind in kinds.items() if True in kind))
 
 
 def _turn(path: Path, size: Size, camera: Size) -> int | None:

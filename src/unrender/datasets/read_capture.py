@@ -15,7 +15,14 @@ from unrender.datasets.clouds import PointCloud, read_cloud
 from unrender.datasets.formats import read_reconstruction
 from unrender.datasets.masks import check_masks, find_masks
 from unrender.datasets.names import naming_notes
-from unrender.datasets.photos import check_photos, content_notes, find_photos, inspect_photos, read_exposures
+from unrender.datasets.photos import (
+    check_photos,
+    content_notes,
+    find_photos,
+    inspect_photos,
+    linear_cameras,
+    read_exposures,
+)
 from unrender.datasets.pictures import Alpha, find_alpha
 from unrender.datasets.reconstruction import Reconstruction
 from unrender.errors import CaptureError
@@ -79,7 +86,7 @@ def capture_of(
     cloud, cloud_notes = _points(found, root, points)
     exif_ev, exif_notes = _exposures(found, pictures.photos)
     test = _held_out(found, test_every, test_names)
-    cameras = cameras_of(found, exif_ev, test)
+    cameras = cameras_of(found, exif_ev, test).with_linear(pictures.linear)
     notes = (*found.notes, *cloud_notes, *pictures.notes, *exif_notes)
     files = tuple(pictures.photos.values()), pictures.masks
     readings = {"turned": pictures.turned, "alpha": pictures.alpha, "deep": pictures.deep}
@@ -120,13 +127,16 @@ def _held_out(
 
 @dataclass(frozen=True)
 class _Pictures:
-    """The files of V views, checked, how they are to be read (see ``Capture``), and what a user should know."""
+    """The files of V views, checked, how they are to be read (see ``Capture``), which cameras are ``linear`` (see
+    ``Cameras``), and what a user should know.
+    """
 
     photos: dict[str, Path]
     masks: tuple[Path | None, ...]
     turned: tuple[int, ...]
     alpha: tuple[Alpha, ...]
     deep: tuple[int, ...]
+    linear: tuple[int, ...]
     notes: tuple[str, ...]
 
 
@@ -139,9 +149,10 @@ def _pictures(found: Reconstruction, root: Path, masks: Path | str | None, alpha
     mask_notes = () if paths is None else check_masks(found.names, paths, lenses, turned)
     chosen, alpha_notes = find_alpha(found.names, headers, alpha, found.alpha)
     deep = tuple(view for view, header in enumerate(headers) if header.deep)
+    linear = linear_cameras(photos, headers, found.camera_index.tolist())
     contents = content_notes(photos, headers)
     notes = (*naming_notes(photos, folder), *turning_notes, *mask_notes, *alpha_notes, *contents)
-    return _Pictures(photos, paths or (None,) * len(found), turned, chosen, deep, notes)
+    return _Pictures(photos, paths or (None,) * len(found), turned, chosen, deep, linear, notes)
 
 
 def _exposures(found: Reconstruction, photos: dict[str, Path]) -> tuple[torch.Tensor, tuple[str, ...]]:

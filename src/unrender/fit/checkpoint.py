@@ -102,7 +102,8 @@ def _for_file(tensor: torch.Tensor) -> torch.Tensor:
 def model_metadata(model: Model) -> dict[str, object]:
     """What a model is besides its tensors and its fit's settings; plain JSON values."""
     lenses = [{"model": lens.model, "width": lens.width, "height": lens.height} for lens in model.cameras.lenses]
-    return {
+    linear: dict[str, object] = {"linear": list(model.cameras.linear)} if model.cameras.linear else {}
+    return linear | {
         "exposure_mean": model.cameras.sensor.exposure_mean,
         "lenses": lenses,
         "logarithmic": points_of(model).logarithmic,
@@ -263,7 +264,9 @@ def _cameras_from_tensors(tensors: Mapping[str, torch.Tensor], metadata: Mapping
         response_family=str(metadata["response_family"]),
         **{name: tensors[f"cameras.sensor.{name}"].clone() for name in _SENSOR_FIELDS},
     )
-    return Cameras(lenses=lenses, sensor=sensor, **{name: tensors[f"cameras.{name}"] for name in _CAMERA_FIELDS})
+    linear = tuple(metadata.get("linear", ()))  # type: ignore[arg-type]
+    fields_of_views = {name: tensors[f"cameras.{name}"] for name in _CAMERA_FIELDS}
+    return Cameras(lenses=lenses, sensor=sensor, linear=linear, **fields_of_views)
 
 
 def load_values(parameters: Sequence[Parameter], tensors: Mapping[str, torch.Tensor]) -> None:

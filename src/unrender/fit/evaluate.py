@@ -161,6 +161,7 @@ def evaluate(
         for policy, found in (("exif", scores.exif), ("fitted", scores.fitted)):
             yield Evaluated(name, policy, found, len(views), len(chosen))
         if folder is not None:
+            photo, ours = (cameras.shown(picture[None])[0] for picture in (photo, ours))
             yield _save_picture(folder / f"{stems[view]}.png", photo, ours, mask)
     height, width = model.cameras.sizes[chosen[0]].tolist()
     masked = tuple(capture.names[view] for view in capture.test if view not in chosen)

@@ -24,6 +24,7 @@ from unrender.fit.refine.refinement import Refinement
 from unrender.fit.refine.settings import STRUCTURE, family_of
 from unrender.fit.schedules import cosine, unlocked
 from unrender.fit.settings import DEFAULT_STEPS, FitSettings
+from unrender.initialize.exposures import start_exposures
 from unrender.initialize.points import clean_surfels, points_from_capture
 from unrender.initialize.radiometry import start_sensor
 from unrender.losses import total
@@ -58,18 +59,24 @@ def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[s
     """
     generator = torch.Generator().manual_seed(settings.seed)
     # A fit steps the sensor in place; the capture's own stays as it was measured.
-    sensor = deepcopy(capture.cameras.sensor).with_models(
+    sensor, said = capture.cameras.sensor, ()
+    if bool(capture.exif_ev[list(capture.train)].isnan().any()):
+        sensor, said = start_exposures(clean_surfels(capture, settings.points)[0], capture)
+    sensor = deepcopy(sensor).with_models(
         response=settings.sensor.response,
         color=settings.sensor.color,
         per_channel=settings.sensor.vignette_per_channel,
     )
+    cameras = replace(capture.cameras, sensor=sensor)
+    capture = replace(capture, cameras=cameras.with_linear(cameras.linear) if cameras.linear else cameras)
+    sensor = capture.cameras.sensor
     if settings.radiometry:
         sensor = start_sensor(clean_surfels(capture, settings.points)[0], capture, generator)
     poses = capture.cameras.camera_from_world.clone()  # nor the poses
     capture = replace(capture, cameras=replace(capture.cameras, sensor=sensor, camera_from_world=poses))
     scene, notes = points_from_capture(capture, settings.points, generator)
     shader = NetworkShader(settings.network, seed=settings.seed)
-    return Model(scene, shader, capture.cameras, settings.raster), notes
+    return Model(scene, shader, capture.cameras, settings.raster), (*said, *notes)
 
 
 class Fit:

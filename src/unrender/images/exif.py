@@ -3,7 +3,9 @@
     EV100 = log2(N^2 / t) - log2(ISO / 100)          N f-number, t seconds
 
 A higher EV means less light recorded for the same radiance. The exposure-bias tag is not added: the camera
-already turned it into t, N or ISO. What is missing stays missing; it is never 0.
+already turned it into t, N or ISO. What is missing or absurd stays missing; it is never 0. Where f-number or time is
+absent, its APEX twin (2 log2 N, -log2 t) serves; ISO has three further tags for what 16 bits cannot hold. The APEX
+brightness is not used: it says what the camera metered, not what it did, which in the dark is a stop apart.
 """
 
 from __future__ import annotations
@@ -19,13 +21,22 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from unrender.images import heif, pillow
+from unrender.images import heif, pillow, raw
 from unrender.images.header import UNREADABLE, kind_of
 
 __all__ = ["ev100", "exif_bytes", "read_ev100", "read_orientation"]
 
+_SPEEDS = (
+    ExifTags.Base.ISOSpeedRatings,
+    ExifTags.Base.RecommendedExposureIndex,
+    ExifTags.Base.StandardOutputSensitivity,
+    ExifTags.Base.ISOSpeed,
+)
+"""Tags that may hold the ISO speed; the first that says something counts."""
 _ISO_ELSEWHERE = 65535
-"""EXIF 2.3 writes this when the speed does not fit into 16 bits: then the tag says nothing."""
+"""EXIF 2.3 writes this when the speed does not fit into 16 bits: another of the tags has it."""
+_F_NUMBERS, _SECONDS, _SPEEDS_OF_CAMERAS = (0.5, 512.0), (1e-7, 3600.0), (1.0, 1e7)
+"""What cameras can be set to, generously; anything else is a slip of who wrote the tag."""
 
 
 def ev100(f_number: float, seconds: float, iso: float) -> float | None:
@@ -40,15 +51,14 @@ def read_ev100(path: Path | str) -> float | None:
 
     Raises CaptureError only where the extra is absent that a photo needs.
     """
+    path = Path(path)
     try:
-        tags = _tags(Path(path), ExifTags.IFD.Exif)
-        f_number, seconds, iso = (
-            _number(tags.get(tag))
-            for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime, ExifTags.Base.ISOSpeedRatings)
-        )
+        figures = raw.exposure(path) if kind_of(path) == "RAW" else _figures(_tags(path, ExifTags.IFD.Exif))
     except UNREADABLE:
         return None
-    return None if iso == _ISO_ELSEWHERE else ev100(f_number, seconds, iso)
+    ranges = _F_NUMBERS, _SECONDS, _SPEEDS_OF_CAMERAS
+    sound = all(low <= figure <= high for figure, (low, high) in zip(figures, ranges, strict=True))
+    return ev100(*figures) if sound else None
 
 
 def read_orientation(path: Path | str) -> int:
@@ -59,7 +69,10 @@ def read_orientation(path: Path | str) -> int:
     """
     path = Path(path)
     try:
-        value = 1 if kind_of(path) == "HEIF" else _tags(path).get(ExifTags.Base.Orientation)
+        kind = kind_of(path)
+        if kind == "RAW":
+            return raw.orientation(path)
+        value = 1 if kind == "HEIF" else _tags(path).get(ExifTags.Base.Orientation)
     except UNREADABLE:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -79,6 +92,21 @@ def exif_bytes(f_number: float, seconds: float, iso: float) -> bytes:
         }
     )
     return exif.tobytes()
+
+
+def _figures(tags: dict[int, Any]) -> tuple[float, float, float]:
+    """f-number, seconds and ISO, NaN where no tag says.
+
+    A tag that is there and says 0, as with lenses that do not speak, is no reason to look at APEX, whose 0 is f/1.
+    """
+    f_number, seconds = (_number(tags.get(tag)) for tag in (ExifTags.Base.FNumber, ExifTags.Base.ExposureTime))
+    if math.isnan(f_number):
+        f_number = 2 ** (_number(tags.get(ExifTags.Base.ApertureValue)) / 2)
+    if math.isnan(seconds):
+        seconds = 2 ** -_number(tags.get(ExifTags.Base.ShutterSpeedValue))
+    speeds = (_number(tags.get(tag)) for tag in _SPEEDS)
+    said = (speed for speed in speeds if speed > 0 and speed != _ISO_ELSEWHERE)
+    return f_number, seconds, next(said, math.nan)
 
 
 def _tags(path: Path, block: int | None = None) -> dict[int, Any]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from unrender.errors import CaptureError
+from unrender.images.tables import is_mosaic
 
 __all__ = ["MOST_PIXELS", "UNREADABLE", "PictureHeader", "kind_of", "load_extra", "refuse_bomb", "unreadable"]
 
@@ -46,10 +47,13 @@ _HEAD = 64
 _EXR, _TIFF = b"\x76\x2f\x31\x01", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
+_RAW = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
+"""How RAW files of Fujifilm, Olympus, Panasonic and Sigma begin."""
+_CANON_RAW, _CANON_RAW_BRAND = b"CR\2\0", b"crx "
 
 
 class PictureHeader(NamedTuple):
-    """Size in stored pixels; ``deep``: more than 8 bits a channel are kept; ``linear``: numbers are light, not sRGB;
+    """Size in stored pixels; ``deep``: more than 8 bits a channel are kept; ``linear``: numbers are light, not encoded;
     ``whole``: nothing is missing at the end, as far as that can be told without decoding; ``alpha``: something says how
     opaque each pixel is; ``several``: other pictures follow the first, which alone is read.
     """
@@ -64,14 +68,26 @@ class PictureHeader(NamedTuple):
 
 
 def kind_of(path: Path) -> str:
-    """EXR, TIFF, HEIF or AVIF as the first bytes say, else an empty word: Pillow finds out. Raises OSError."""
+    """EXR, TIFF, HEIF, AVIF or RAW as the first bytes say, else an empty word: Pillow finds out. Raises OSError.
+
+    DNG and what most makers write begin as TIFF does; their tables of tags tell them apart.
+    """
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head.startswith(_EXR):
         return "EXR"
+    if head.startswith(_RAW) or head[8:12] in (_CANON_RAW, _CANON_RAW_BRAND):
+        return "RAW"
     if head.startswith(_TIFF):
-        return "TIFF"
+        return "RAW" if _is_mosaic(path) else "TIFF"
     return _brand(head) if head[4:8] == b"ftyp" else ""
+
+
+def _is_mosaic(path: Path) -> bool:
+    try:
+        return is_mosaic(path)
+    except UNREADABLE:  # whoever decodes it says what is wrong with it
+        return False
 
 
 def _brand(head: bytes) -> str:

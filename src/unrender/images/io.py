@@ -1,10 +1,10 @@
 """Pictures in files: photos in, pictures out.
 
-Photos come in as RGB exactly as their pixels are stored, with all the bits that they have: 8-bit files as uint8, deeper
-ones (PNG, TIFF, HEIC, EXR) as uint16 of full range. **The EXIF orientation is not applied**, because COLMAP does not
-apply it either: its cameras and poses belong to the stored pixels (``orientation.py`` turns them for those who want
-it). Transparency is dropped unless asked for, grey becomes RGB, of several pages the first counts. Rendered pictures go
-out as 8-bit PNG, linear radiance as float32 EXR. Everywhere H rows, W columns, channels last.
+Photos come in as RGB exactly as their pixels are stored, with all the bits that they have: 8-bit files as uint8,
+deeper ones (PNG, TIFF, HEIC, EXR, RAW) as uint16 of full range. **The EXIF orientation is not applied**, because COLMAP
+does not apply it either: its cameras and poses belong to the stored pixels (``orientation.py`` turns them for those who
+want it). Transparency is dropped unless asked for, grey becomes RGB, of several pages the first counts. Rendered
+pictures go out as 8-bit PNG, linear radiance as float32 EXR. Everywhere H rows, W columns, channels last.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 
 from unrender.errors import CaptureError, ShapeError
-from unrender.images import exr, heif, pillow, tiff
-from unrender.images.colour import srgb_from_linear
+from unrender.images import exr, heif, pillow, raw, tiff
 from unrender.images.exr import ExrAttribute, read_exr, read_exr_metadata, write_exr
 from unrender.images.header import UNREADABLE, PictureHeader, kind_of, unreadable
 
@@ -36,7 +35,7 @@ __all__ = [
 
 _MOST = 65535
 _ROWS = 256
-"""Rows that are encoded at a time: a large photo is not to be in memory three times."""
+"""Rows that are rounded at a time: a large photo is not to be in memory three times."""
 _BRIGHTNESS = np.array((0.299, 0.587, 0.114), dtype=np.float32)
 """Weights of R, G and B in grey, ITU-R BT.601, as Pillow has them."""
 
@@ -44,10 +43,10 @@ _BRIGHTNESS = np.array((0.299, 0.587, 0.114), dtype=np.float32)
 def read_photo(path: Path | str) -> torch.Tensor:
     """A photo as [H, W, 3], RGB in the file's own encoding (as a rule sRGB), pixels as stored.
 
-    uint8 where the file has 8 bits or fewer, else uint16, 65535 = white. EXR and floating-point TIFF hold linear light
-    without a bound: they are encoded with the sRGB curve, clipped at 1 (infinity too); NaN becomes 0. CMYK is converted
-    without its profile. Raises CaptureError when the file is absent, damaged, of more than 500 megapixels, or of a
-    kind that we do not read or whose extra is not installed.
+    uint8 where the file has 8 bits or fewer, else uint16, 65535 = white. EXR, floating-point TIFF and RAW hold linear
+    light (``PictureHeader.linear``) and it stays linear: in steps of 1/65535, clipped at 1 (infinity too); NaN becomes
+    0. CMYK is converted without its profile. Raises CaptureError when the file is absent, damaged, of more than 500
+    megapixels, or of a kind that we do not read or whose extra is not installed.
     """
     return _levels(_decode(Path(path), "RGB"))
 
@@ -110,7 +109,7 @@ def write_png(path: Path | str, image: torch.Tensor) -> None:
     Image.fromarray(image.to("cpu", torch.uint8).numpy()).save(path, format="PNG")
 
 
-_INSPECT = {"EXR": exr.inspect, "TIFF": tiff.inspect, "HEIF": heif.inspect}
+_INSPECT = {"EXR": exr.inspect, "TIFF": tiff.inspect, "HEIF": heif.inspect, "RAW": raw.inspect}
 
 
 def _decode(path: Path, mode: str) -> np.ndarray:
@@ -121,21 +120,19 @@ def _decode(path: Path, mode: str) -> np.ndarray:
         kind = kind_of(path)
         if kind == "EXR":
             return exr.read_exr_channels(path, mode)
-        if kind == "HEIF":
-            return heif.decode(path, mode)
-        return tiff.decode(path, mode) if kind == "TIFF" else pillow.decode(path, mode)
+        decoder = {"HEIF": heif, "RAW": raw, "TIFF": tiff}.get(kind, pillow)
+        return decoder.decode(path, mode)
     except UNREADABLE as error:
         raise unreadable(path, error) from None
 
 
 def _levels(pixels: np.ndarray) -> torch.Tensor:
-    """Pixels as a tensor of whole numbers: linear light is encoded as a camera would have recorded it at 16 bits."""
+    """Pixels as a tensor of whole numbers: light without a bound as a sensor of 16 bits would count it."""
     stored = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
     if stored.dtype != torch.float32:
         return stored
     out = torch.empty(stored.shape, dtype=torch.uint16)
     for start in range(0, len(stored), _ROWS):
         light = stored[start : start + _ROWS].nan_to_num(nan=0, posinf=1, neginf=0).clamp(0, 1)
-        light[..., :3] = srgb_from_linear(light[..., :3])
         out[start : start + _ROWS] = (light * _MOST).round().to(torch.uint16)
     return out

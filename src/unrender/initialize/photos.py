@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from unrender.cameras.sensor import GAMMA
 from unrender.datasets.capture import Capture
 
 __all__ = ["Photo", "radiance_photo"]
@@ -34,7 +35,9 @@ def radiance_photo(capture: Capture, view: int) -> Photo:
     image = capture.image(view)
     radiance = capture.cameras.select([view]).radiance(image[None])[0]
     # Full trust between 4 % and 96 % of the range, none at its ends (the hat of exposure fusion, with a broad brim).
-    margin = torch.minimum(image, 1 - image).amin(dim=0)
+    # Of linear light 4 % is far from black: there the lower end is where an encoded photo has it.
+    is_linear = int(capture.cameras.camera_index[view]) in capture.cameras.linear
+    margin = torch.minimum(image**GAMMA if is_linear else image, 1 - image).amin(dim=0)
     trust = (margin / 0.04).clamp(DOUBT, 1)
     mask = capture.mask(view)
     return Photo(radiance, trust) if mask is None else Photo(radiance, trust * mask[0], mask[0])
