@@ -22,7 +22,7 @@ INDEX = torch.tensor([0, 1, 0, 1])
 def sensor_of(response: str, color: white.Model, per_channel: bool, ev: torch.Tensor | None = None) -> Sensor:
     """Two cameras, four views, nothing at its start; in float64."""
     source = torch.Generator().manual_seed(7)
-    ev = torch.tensor([8.0, 9.0, 10.5, 12.0]) if ev is None else ev
+    ev = torch.tensor([7.0, 9.0, 11.0, 13.0]) if ev is None else ev
     sensor = Sensor.start(ev, 2).with_models(response=response, color=color, per_channel=per_channel)
 
     def noisy(tensor: torch.Tensor, size: float) -> torch.Tensor:

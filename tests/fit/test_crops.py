@@ -72,10 +72,13 @@ def test_pixels_of_a_panorama_count_by_what_they_see_of_the_sphere():
     lens = make_lens("EQUIRECTANGULAR", 80, 60, (80.0, 60.0))
     round_about = replace(cameras(1), lenses=(lens,))
     share = round_about.share_of_sphere(0)
+    assert share is not None
     assert share.shape == (1, *PHOTO)
     widest = (2 * math.pi / 80) * (math.pi / 60)
     assert float(share.sum()) * widest == pytest.approx(4 * math.pi, rel=1e-3)
     scale, half = torch.full((1, 2), 0.5, dtype=torch.float64), torch.tensor([[30, 40]])
     below = crop_cameras(round_about.resize(scale, half), [0], [Window(8, 15, 15, 20, (15, 20))])
-    assert torch.allclose(below.share_of_sphere(0)[0, :, 0], share[0, 30:, 0].view(15, 2).mean(1), atol=1e-3)
+    there = below.share_of_sphere(0)
+    assert there is not None
+    assert torch.allclose(there[0, :, 0], share[0, 30:, 0].view(15, 2).mean(1), atol=1e-3)
     assert cameras().share_of_sphere(0) is None

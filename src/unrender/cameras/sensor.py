@@ -50,9 +50,9 @@ LEAK = 0.01
 _LEAST_RISE = 1e-6
 _THIRDS = 1 / 3 / math.sqrt(12)
 """Standard deviation of what rounding to thirds of a stop does to an EV."""
-_LEAST_SLOPE = 0.1
-_SURE = 0.05
-"""Standard error of the slope of EV on EXIF's up to which EXIF holds the contrast."""
+_LEAST_SLOPE = 0.5
+_SURE = 0.03
+"""Error of the slope of EV on EXIF's up to which EXIF holds the contrast: above, it knows less than the prior."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +126,17 @@ class Sensor:
 
     @property
     def contrast_from(self) -> Literal["exif", "prior"]:
-        """What holds the contrast: EXIF, where the slope of EV on it is sure, sigma / sqrt(sum of squared deviations of
-        the anchors' EXIF EVs) < 0.05 with sigma of rounding to thirds of a stop; else the prior on the response.
+        """What holds the contrast: EXIF, where the slope of EV on it is known to 3 %; else the prior on the response.
+
+        Rounding EXIF to thirds of a stop, a deviation of s = 0.096, leaves the slope a standard error of s / sqrt(sum
+        of (EXIF EV - their mean)^2) and makes it too small by s^2 / mean of (EXIF EV - their mean)^2.
         """
-        told = self._told
-        if not bool(told.any()):
+        told = self.exposure_start[self._told].double()
+        spread = float((told - told.mean()).square().sum()) if len(told) else 0.0
+        if spread == 0:
             return "prior"
-        spread = self.exposure_start[told].double()
-        spread = float((spread - spread.mean()).square().sum().sqrt())
-        return "exif" if _SURE * spread > _THIRDS else "prior"
+        error = math.hypot(_THIRDS / math.sqrt(spread), _THIRDS**2 * len(told) / spread)
+        return "exif" if error < _SURE else "prior"
 
     def with_models(
         self, *, response: str = "knots", color: white.Model = "white_point", per_channel: bool = False

@@ -45,6 +45,12 @@ class FitVerb:
     refine: Annotated[str | None, option("WHAT")] = None
     """What is refined beside appearance, with commas: poses, lens, points, exposure, white_point, vignette, response;
     photometry (the last four, default), all, none."""
+    response: Annotated[Literal["knots", "gamma", "emor", "ppisp"] | None, option("FAMILY")] = None
+    """Family of the cameras' response curves: knots (default), gamma, emor or ppisp; see docs/sensor.md."""
+    color: Annotated[Literal["white_point", "homography"] | None, option("MODEL")] = None
+    """Colour of each photo: a white_point (default), or a homography of chromaticities, for mixed light."""
+    vignette_per_channel: Annotated[bool, flag] = False
+    """A vignette for each channel, where one per camera is usual."""
     on_nonfinite: Annotated[Literal["stop", "skip"] | None, option("HOW")] = None
     """stop or skip: at a step whose loss or gradient is not finite, end the fit (default), or leave the step out."""
     points: Annotated[Path | None, option("FILE")] = None
@@ -128,6 +134,14 @@ class FitVerb:
         given = {name: value for name, value in said.items() if value is not None}
         if self.only_given_points:
             given["points"] = replace(settings.points, count=1, factor=None, stereo=False)
+        models = {
+            "response": self.response,
+            "color": self.color,
+            "vignette_per_channel": self.vignette_per_channel or None,
+        }
+        models = {name: value for name, value in models.items() if value is not None}
+        if models:
+            given["sensor"] = replace(settings.sensor, **models)
         if self.refine is not None:
             given["refine"] = replace(settings.refine, what=named_families(self.refine))
         if self.steps is not None or self.minutes is not None:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
 
+from unrender.cameras.camera import Cameras
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture
 from unrender.errors import RunError
@@ -58,25 +60,33 @@ def start_model(capture: Capture, settings: FitSettings) -> tuple[Model, tuple[s
     Only training views are used. Same capture, settings and thread count: same bits.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    # A fit steps the sensor in place; the capture's own stays as it was measured.
+    cameras, said = _start_cameras(capture, settings, generator)
+    capture = replace(capture, cameras=cameras)
+    scene, notes = points_from_capture(capture, settings.points, generator)
+    shader = NetworkShader(settings.network, seed=settings.seed)
+    return Model(scene, shader, cameras, settings.raster), (*said, *notes)
+
+
+def _start_cameras(
+    capture: Capture, settings: FitSettings, generator: torch.Generator
+) -> tuple[Cameras, tuple[str, ...]]:
+    """The capture's cameras, copied where a fit steps them in place, with the sensor that it starts from."""
+    surfels = partial(clean_surfels, capture, settings.points)
     sensor, said = capture.cameras.sensor, ()
     if bool(capture.exif_ev[list(capture.train)].isnan().any()):
-        sensor, said = start_exposures(clean_surfels(capture, settings.points)[0], capture)
+        sensor, said = start_exposures(surfels()[0], capture)
     sensor = deepcopy(sensor).with_models(
         response=settings.sensor.response,
         color=settings.sensor.color,
         per_channel=settings.sensor.vignette_per_channel,
     )
-    cameras = replace(capture.cameras, sensor=sensor)
-    capture = replace(capture, cameras=cameras.with_linear(cameras.linear) if cameras.linear else cameras)
-    sensor = capture.cameras.sensor
+    poses = capture.cameras.camera_from_world.clone()
+    cameras = replace(capture.cameras, sensor=sensor, camera_from_world=poses)
+    cameras = cameras.with_linear(cameras.linear) if cameras.linear else cameras
     if settings.radiometry:
-        sensor = start_sensor(clean_surfels(capture, settings.points)[0], capture, generator)
-    poses = capture.cameras.camera_from_world.clone()  # nor the poses
-    capture = replace(capture, cameras=replace(capture.cameras, sensor=sensor, camera_from_world=poses))
-    scene, notes = points_from_capture(capture, settings.points, generator)
-    shader = NetworkShader(settings.network, seed=settings.seed)
-    return Model(scene, shader, capture.cameras, settings.raster), (*said, *notes)
+        started = start_sensor(surfels()[0], replace(capture, cameras=cameras), generator)
+        cameras = replace(cameras, sensor=started)
+    return cameras, said
 
 
 class Fit:

@@ -238,10 +238,10 @@ class Run:
         refuse_if_too_large(self.capture, self.settings, available_memory(), ("scoring",))
         self.refuse_replaced(self.capture.test)
         with RunLock(self.folder, ".eval.lock", "scoring this run"):
-            evaluation = yield from evaluate(
-                checkpoint.load_model().to(self.device), self.capture, self.pictures_folder, policies=policies
-            )
+            model = checkpoint.load_model().to(self.device)
+            evaluation = yield from evaluate(model, self.capture, self.pictures_folder, policies=policies)
             table = evaluation.table(seconds=elapsed_at(self.folder / LOG, checkpoint.step))
+            table["contrast_from"] = model.cameras.sensor.contrast_from
             replace_text(self.scores_path, json_text(table, indent=2) + "\n")
         yield Saved(self.scores_path, "scores")
         return evaluation

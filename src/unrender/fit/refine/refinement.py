@@ -22,6 +22,8 @@ __all__ = ["Refinement"]
 
 _TELLS_APART = 0.03
 """Share of what a focal length moves that must be its own: 0.1 to 0.2 in rooms, 0.005 to 0.02 of flat walls."""
+_UNJUDGED = -1.0
+"""Stands in a saved state for the decibels of a view that was not judged: PSNR is never below 0."""
 _HOLD_EVERY = 100
 """Steps after which the world is put back where the input's cameras were."""
 
@@ -123,14 +125,16 @@ class Refinement:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What is not the model's."""
-        ours = {"refine.judged": torch.tensor(self.judged), "refine.decibels": self._decibels}
+        decibels = self._decibels.nan_to_num(nan=_UNJUDGED)  # what is saved is finite
+        ours = {"refine.judged": torch.tensor(self.judged), "refine.decibels": decibels}
         return self.structure.state() | ours
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put back what ``state`` gave."""
         self.structure.restore(tensors)
         self.judged = int(tensors["refine.judged"])
-        self._decibels = tensors["refine.decibels"].to(self._decibels, copy=True)
+        decibels = tensors["refine.decibels"].to(self._decibels, copy=True)
+        self._decibels = torch.where(decibels == _UNJUDGED, math.nan, decibels)
 
     def _drawn(self, model: Model, fraction: float) -> Model:
         """The model as this step draws it: with derivatives as the settings say, those of fine layers fading in."""
