@@ -54,10 +54,10 @@ def expose(model: Model, capture: Capture, view: int) -> ExposedView | None:
     if not bool(radiance.isfinite().all()):
         return None
     own = camera.sensor.exposure
-    swept = [with_exposure(camera, own + stops).record(radiance)[0] for stops in SWEPT_STOPS]
+    swept = [camera.shown(with_exposure(camera, own + stops).record(radiance))[0] for stops in SWEPT_STOPS]
     ev = float(own[0]) - camera.sensor.exposure_mean
     operators = {name: embedded(tonemap(radiance, name, ev)[0], _EDGE) for name in _OPERATORS}
-    photo = blackened(capture.image(view), capture.mask(view))
+    photo = camera.shown(blackened(capture.image(view), capture.mask(view))[None])[0]
     pictures = tuple(embedded(each, _EDGE) for each in swept)
     return ExposedView(capture.names[view], held_out, embedded(photo, _EDGE), pictures, operators)
 

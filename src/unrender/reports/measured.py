@@ -114,8 +114,9 @@ def noteworthy(
 
 def enlarge(kind: str, view: MeasuredView, capture: Capture, edge: int) -> LargeView:
     """The pictures of a view, at most ``edge`` pixels wide and high."""
-    mask, ours = capture.mask(view.view), view.ours.float() / 255
-    photo = blackened(capture.image(view.view), mask)
+    mask, pictures = capture.mask(view.view), torch.stack([capture.image(view.view), view.ours.float() / 255])
+    shown = capture.cameras.select([view.view, view.view]).shown(pictures)
+    photo, ours = blackened(shown[0], mask), shown[1]
     difference = flip_picture(blackened(ours, mask), photo)
     return LargeView(kind, view, embedded(photo, edge), embedded(ours, edge), embedded(difference, edge))
 

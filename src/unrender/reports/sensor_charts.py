@@ -108,15 +108,16 @@ def white_point_chart(cameras: Cameras, found: Exposures, urls: Mapping[int, str
 
 
 def vignette_chart(cameras: Cameras) -> Markup:
-    """How much light arrives from the middle of the photo to its corners, a line per camera."""
-    vignette = cameras.sensor.vignette.detach().cpu().double()[:_MOST_LINES].reshape(-1, 3).numpy()
-    a2, a4, a6 = vignette.T[..., None]
+    """How much light arrives from the middle of the photo to its corners, a line per camera, or one per channel."""
+    vignette = cameras.sensor.vignette.detach().cpu().double()[:_MOST_LINES]
+    colors = [color for _, color in _CHANNELS] if vignette.dim() == 3 else [SERIES[0]]
+    a2, a4, a6 = vignette.reshape(-1, 3).numpy().T[..., None]
     radius = np.linspace(0.0, 1.0, 41)
     light = 1 + radius**2 * (a2 + radius**2 * (a4 + radius**2 * a6))
 
     def draw(axes: Axes) -> None:
-        for curve in light:
-            axes.plot(radius, curve, color=SERIES[0], alpha=1.0 if len(light) == 1 else 0.6)
+        for line, curve in enumerate(light):
+            axes.plot(radius, curve, color=colors[line % len(colors)], alpha=1.0 if len(light) == 1 else 0.6)
         low, high = float(light.min()), float(light.max())
         margin = max(0.05, 0.1 * (high - low))
         axes.set_ylim(low - margin, high + margin)
