@@ -41,7 +41,9 @@ def test_eval_writes_the_same_scores_again(unrender, fitted, tmp_path):
 
 def test_eval_json_has_the_promised_keys(fitted):
     table = json.loads((fitted[0] / "eval.json").read_text())
-    assert set(table) == {"test", "images", "fitted_exposure", "definition", "seconds", "width", "height"}
+    promised = {"test", "images", "fitted_exposure", "definition", "seconds", "width", "height", "contrast_from"}
+    assert set(table) == promised
+    assert table["contrast_from"] == "prior"
     assert set(table["test"]) == set(table["fitted_exposure"]) == {"psnr", "ssim", "flip"}
     assert [set(image) for image in table["images"]] == [{"name", "psnr", "ssim", "flip"}] * 2
     assert table["test"]["psnr"] == pytest.approx(sum(image["psnr"] for image in table["images"]) / 2)

@@ -69,6 +69,7 @@ POLICIES = {
     "point; nothing is learned from held-out photos; masked pixels do not count; mean over images",
     "fitted_exposure": "policy fitted: EV and white point of the view fitted on the left half of the image (of a "
     "masked one: of what may be used), all else frozen, scored on the right half; mean over images",
+    "contrast_from": "what held the contrast of the scene against that of the response: exif or prior",
     "seconds": "seconds of fitting behind this model, over all sittings, without starting the scene and scoring",
 }
 
