@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from unrender.cameras.sensor import Sensor
@@ -37,7 +38,7 @@ from unrender.fit.evaluate import evaluate, exif_cameras
 from unrender.fit.fit import Fit, start_model
 from unrender.fit.refine.settings import RefineSettings
 from unrender.fit.settings import FitSettings
-from unrender.images.io import write_png
+from unrender.images.panels import labelled_row
 from unrender.losses import LossSettings
 from unrender.messages import Evaluated, Scores, Stepped
 from unrender.render.model import Model
@@ -55,6 +56,7 @@ SENSORS: dict[str, tuple[str, ...]] = {
     "+ white balance": ("exposure", "white_point"),
     "+ vignette": ("exposure", "white_point", "vignette"),
     "+ response": ("exposure", "white_point", "vignette", "response"),
+    "+ start from points": ("exposure", "white_point", "vignette", "response"),
 }
 
 
@@ -96,7 +98,7 @@ def errors(model: Model, capture: Capture, truth: Truth) -> dict[str, float]:
 def fall_off(sensor: Sensor, truth: Truth) -> torch.Tensor:
     """Share of light that arrives over the photo [1, H, W], 1 in its middle."""
     place = truth.cameras.select([0])
-    share = sensor._vignetting(place.sensor_coordinates(), place.camera_index)[0].detach()  # noqa: SLF001
+    share = sensor._vignetting(place.sensor_coordinates(), place.camera_index)[0].detach()
     return share / share.max()
 
 
@@ -131,7 +133,13 @@ def settings_of(asked: argparse.Namespace, seed: int, **more: Any) -> FitSetting
     loss = LossSettings(clipping=not asked.plain_loss)
     network = DecoderSettings(head=asked.head, precision=asked.precision)
     return FitSettings(
-        steps=max(asked.steps, 1), seed=seed, loss=loss, network=network, radiometry=not asked.plain_start, **more
+        steps=max(asked.steps, 1),
+        seed=seed,
+        loss=loss,
+        network=network,
+        radiometry=False if asked.plain_start else None,
+        measured_rate=asked.measured_rate,
+        **more,
     )
 
 
@@ -267,7 +275,8 @@ def ablate(job: tuple[argparse.Namespace, str, int]) -> tuple[str, dict[str, flo
     capture, parts = captured(asked), SENSORS[name.removeprefix("EXIF: ")]
     if "exposure" not in parts and not name.startswith("EXIF: "):
         capture = without_exif(capture)
-    settings = replace(settings_of(asked, seed, refine=RefineSettings(what=parts)), radiometry=False)
+    settings = settings_of(asked, seed, refine=RefineSettings(what=parts))
+    settings = replace(settings, radiometry=name == "+ start from points")
     model, _ = start_model(capture, settings)
     model, _ = fitted(model, capture, settings)
     found: dict[str, float] = {}
@@ -304,8 +313,6 @@ def _compare(asked: argparse.Namespace, names: Sequence[str]) -> None:
 @torch.no_grad()
 def picture(asked: argparse.Namespace) -> None:
     """A held-out view of the widest room after a fit, at several exposures, above the truth at the same."""
-    from unrender.images.panels import labelled_row
-
     capture, truth = room(asked.folder, asked.stops[0], 0)
     settings = settings_of(asked, 0)
     with torch.enable_grad():
@@ -318,9 +325,9 @@ def picture(asked: argparse.Namespace) -> None:
         panels = []
         for stops in asked.shown:
             shown = replace(cameras, sensor=replace(cameras.sensor, exposure=cameras.sensor.exposure - stops))
-            panels.append((f"{word}, {stops:+g} stops", shown.record(radiance)[0]))
-        rows.append(labelled_row(panels))
-    write_png(asked.capture, torch.cat(rows, dim=1))
+            panels.append(shown.record(radiance)[0])
+        rows.append(labelled_row(panels, [f"{word}, {stops:+g} stops" for stops in asked.shown]))
+    Image.fromarray(torch.cat(rows).numpy()).save(asked.capture, quality=90)
 
 
 def main() -> None:
@@ -340,6 +347,7 @@ def main() -> None:
     parser.add_argument("--head", choices=["linear", "log"], default="linear")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--plain-loss", action="store_true", help="what is clipped is compared like all else")
+    parser.add_argument("--measured-rate", type=float, default=FitSettings.measured_rate)
     parser.add_argument("--plain-start", action="store_true", help="no radiometry before the fit")
     parser.add_argument("--view", type=int, default=0)
     parser.add_argument("--shown", type=float, nargs="+", default=[-4, -2, 0, 2, 4])
