@@ -1,6 +1,6 @@
 """How wide a scene may be, how right exposures, response and radiance come back, and what each part of the sensor pays.
 
-    python benchmarks/hdr.py truth --stops 4 8 12 --seeds 5          # the synthetic room, from a sunlit end into a cellar
+    python benchmarks/hdr.py truth --stops 4 8 12 --seeds 5          # the room, from a sunlit end into a cellar
     python benchmarks/hdr.py truth --stops 8 --seeds 5 --steps 0     # what the start alone finds, before any step
     python benchmarks/hdr.py starts --stops 4                        # ten fits whose start is disturbed
     python benchmarks/hdr.py ablation                                # parts of the sensor one by one, the room
@@ -8,7 +8,8 @@
     python benchmarks/hdr.py exposure PLUSH                          # exposure from EXIF, fitted, ignored
     python benchmarks/hdr.py picture docs/images/wide_room.jpg       # a held-out view at several exposures
 
-Every photo of the room is exposed by an automatic that meters it, stored in eight bits, and says its EV in thirds of a stop.
+Every photo of the room is exposed by an automatic that meters it, stored in eight bits, and says its EV in thirds of a
+stop.
 Errors are what is left after what photos cannot tell: the mean EV, the mean tint, the scale at which a response is
 read, the scale of radiance per channel. The contrast is not among them: EXIF says it. Tables go to stdout.
 """
@@ -154,7 +155,7 @@ def truth_one(job: tuple[argparse.Namespace, int, int]) -> tuple[int, dict[str, 
         model, _ = fitted(model, capture, settings)
     ev = truth.cameras.sensor.exposure
     found = {"EVs apart": float(ev.max() - ev.min())} | errors(model, capture, truth)
-    found |= held_out(model, capture) | {"seconds": time.perf_counter() - began}
+    found |= {"seconds": time.perf_counter() - began} | (held_out(model, capture) if asked.steps else {})
     print(f"# {stops} stops, seed {seed}: {found}; {notes[-1]}", flush=True)
     return stops, found
 
@@ -195,7 +196,7 @@ def header(*columns: str) -> None:
 
 
 def misled(capture: Capture, kind: str, seed: int) -> Capture:
-    """The capture with a wrong start: EVs unknown, off by up to 3 stops each, or radiance 4 stops too bright or dark."""
+    """The capture with a wrong start: EVs unknown, or off by up to 3 stops each."""
     sensor, chance = capture.cameras.sensor, torch.Generator().manual_seed(seed)
     exposure = sensor.exposure.clone()
     if kind == "no EXIF":
@@ -313,7 +314,7 @@ def _compare(asked: argparse.Namespace, names: Sequence[str]) -> None:
 @torch.no_grad()
 def picture(asked: argparse.Namespace) -> None:
     """A held-out view of the widest room after a fit, at several exposures, above the truth at the same."""
-    capture, truth = room(asked.folder, asked.stops[0], 0)
+    capture, _ = room(asked.folder, asked.stops[0], 0)
     settings = settings_of(asked, 0)
     with torch.enable_grad():
         model, _ = fitted(start_model(capture, settings)[0], capture, settings)

@@ -89,8 +89,9 @@ class FitSettings:
     ``refine``: which families of numbers beside appearance move, see ``RefineSettings``;
     ``sensor``: see ``SensorSettings``;
     ``radiometry``: start exposures, white points, vignette and response from what photos of the same points say, see
-    ``initialize/radiometry.py``; None: where EXIF's exposures differ enough to hold the contrast, and all of these are refined;
-    ``measured_rate``: factor of the rates of what was started so: a network that still learns would pull it away; ``response_prior``: weight of the response's smoothness;
+    ``initialize/radiometry.py``; None: where EXIF's exposures differ enough to hold the contrast, and all of these are
+    refined; ``measured_rate``: factor of the rates of what was started so: a network that still learns would pull it
+    away; ``response_prior``: weight of the response's smoothness;
     ``decay``: factor that the rates have fallen to at the end (cosine);
     ``alpha``, ``gamma``, ``ghosts``: see ``PointRasterSettings``;
     ``width``: working width of the photos [pixels], None keeps the photos' own;

@@ -30,6 +30,8 @@ DIM, BRIGHT, SIGMA = 0.03, 0.97, 0.01
 # Weight of the smoothness of h and of what must hold, against that of one sample.
 SMOOTH, HELD = 10.0, 1e7
 GREEN = 1
+STRANGE = 4.0
+"""Largest |h| of a camera: 6 stops beside x^0.45."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,12 @@ def linear_sensor(
     point: torch.Tensor,
     samples: torch.Tensor,
     trust: torch.Tensor,
-) -> Sensor:
+) -> Sensor | None:
     """``sensor`` with the exposures and white points of ``views``, vignettes and responses that agree best.
 
     ``point`` [V, M]: which point a sample shows; ``samples`` [V, M, 5]: its recorded colour and sensor coordinates;
-    ``trust`` [V, M]: how much it should count. Homographies of colour stay as they are.
+    ``trust`` [V, M]: how much it should count. Homographies of colour stay as they are. None where no camera
+    records so: EXIF's exposures, which hold the contrast, are not those of the photos.
     """
     layout = _Layout(len(cameras.lenses), len(views))
     rows = [_rows(layout, cameras.camera_index[list(views)], samples, channel) for channel in range(3)]
@@ -85,6 +88,8 @@ def linear_sensor(
                 weight = weight / (1 + (left * GAMMA * y / SIGMA).square())
             _add(normal, right, index, value, known, weight, point.flatten())
         unknown = torch.linalg.lstsq(normal, right[:, None], driver="gelsd").solution[:, 0]
+    if not float(unknown[: layout.cameras * 3 * J].abs().max()) < STRANGE:
+        return None
     return _sensor_of(sensor, layout, list(views), unknown)
 
 

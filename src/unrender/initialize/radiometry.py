@@ -34,8 +34,9 @@ STEPS = 150
 RATES = {"radiance": 0.02, "exposure": 5e-3, "white_point": 2e-3, "vignette": 3e-3, "response_raw": 3e-2}
 # A point is sampled where more than this part of the pixels around it may be used.
 MOSTLY = 0.5
-# Difference of neighbouring pixels at which a sample counts half.
+# Difference of neighbouring pixels at which a sample counts half, and how near to black or white it is clipped.
 EDGE = 0.03
+CLIPPED = 1 / 255
 # Weight of the response's smoothness, and the difference of recorded values below which the loss is a parabola.
 PRIOR, ROUND = 1e-4, 0.01
 
@@ -57,13 +58,14 @@ class Samples:
 def start_sensor(surfels: Surfels, capture: Capture, generator: torch.Generator) -> Sensor:
     """The capture's sensor, its exposures, white points, vignette and response moved to what the training photos say.
 
-    ``exposure_start``, from EXIF, stays; held-out views stay as they are. Unchanged where no point is seen.
+    ``exposure_start``, from EXIF, stays, but where no camera can have recorded the photos so, EXIF counts as unknown
+    (``exposure_known``); held-out views stay as they are. Unchanged where no point is seen.
     """
     sensor = deepcopy(capture.cameras.sensor)
     samples = sample_photos(surfels, capture, capture.train, generator)
     if samples is None:
         return sensor
-    sensor = linear_sensor(sensor, capture.cameras, samples.views, samples.point, _columns(samples), samples.trust)
+    sensor = _solved(sensor, capture.cameras, samples)
     cameras = replace(capture.cameras, sensor=sensor)
     log_radiance = _first_radiance(samples, cameras).log().requires_grad_()
     leaves = {"radiance": log_radiance} | {name: getattr(sensor, name) for name in RATES if name != "radiance"}
@@ -107,6 +109,16 @@ def sample_photos(
     return Samples(tuple(sights), point, torch.stack(colors), torch.stack(places), torch.stack(trust))
 
 
+def _solved(sensor: Sensor, cameras: Cameras, samples: Samples) -> Sensor:
+    """Least squares; without EXIF's exposures where no camera can have recorded the photos with them."""
+    views, colors = samples.views, _columns(samples)
+    found = linear_sensor(sensor, cameras, views, samples.point, colors, samples.trust)
+    if found is None:
+        doubted = replace(sensor, exposure_known=torch.zeros_like(sensor.exposure_known))
+        found = linear_sensor(doubted, cameras, views, samples.point, colors, samples.trust)
+    return sensor if found is None else found
+
+
 def _columns(samples: Samples) -> torch.Tensor:
     """Colour and sensor coordinates of every sample, [V, M, 5]."""
     return torch.cat([samples.color, samples.coordinates], dim=1)[:, :, 0].transpose(1, 2)
@@ -137,12 +149,14 @@ def _first_radiance(samples: Samples, cameras: Cameras) -> torch.Tensor:
 
 
 def _disagreement(samples: Samples, cameras: Cameras, log_radiance: torch.Tensor) -> torch.Tensor:
-    """How far the points' radiances, as recorded, are from the photos; points seen once have nothing to say."""
+    """How far the points' radiances, as recorded, are from the photos; points seen once and clipped samples have nothing to
+    say."""
     chosen = cameras.select(samples.views)
     radiance = log_radiance.exp()[samples.point].transpose(1, 2)[:, :, None]
     recorded = chosen.sensor.record(radiance, samples.coordinates, chosen.camera_index, leak=True)
     shared = (torch.bincount(samples.point.flatten()) > 1)[samples.point][:, None, None]
     difference = ((recorded - samples.color).square() + ROUND**2).sqrt()
-    weight = shared * samples.trust[:, None, None]
-    mean = (difference * weight).sum() / (3 * weight.sum()).clamp(min=1e-6)
+    told = ~Sensor.clipped(samples.color, CLIPPED)
+    weight = shared * told * samples.trust[:, None, None]
+    mean = (difference * weight).sum() / weight.sum().clamp(min=1e-6)
     return mean + PRIOR * chosen.sensor.response_smoothness()

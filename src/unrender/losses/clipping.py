@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["BLACK", "WHITE", "agreeing"]
+from unrender.cameras.sensor import BLACK, WHITE
 
-BLACK, WHITE = 1 / 255, 254 / 255
-"""Recorded values up to which, and from which on, a photo of eight bits may be clipped: JPEG moves them by one."""
+__all__ = ["agreeing"]
 
 
 def agreeing(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -69,8 +69,8 @@ def expose(
 
     EV follows ``stops`` [V], the meter's readings, with a random correction of up to half a stop; then all deviations
     from the mean are stretched so that the brightest and the darkest exposure lie ``ev_spread`` stops apart (None:
-    not stretched, as a camera does that exposes every photo well). White points differ by ``white_balance_spread`` stops (standard deviation). ``vignette`` 1 takes 30 % of the light at the
-    corners.
+    not stretched, as a camera does that exposes every photo well). White points differ by ``white_balance_spread``
+    stops (standard deviation). ``vignette`` 1 takes 30 % of the light at the corners.
     """
     chance = torch.Generator().manual_seed(seed)
     wished = (
