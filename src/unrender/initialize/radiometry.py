@@ -149,8 +149,7 @@ def _first_radiance(samples: Samples, cameras: Cameras) -> torch.Tensor:
 
 
 def _disagreement(samples: Samples, cameras: Cameras, log_radiance: torch.Tensor) -> torch.Tensor:
-    """How far the points' radiances, as recorded, are from the photos; points seen once and clipped samples have nothing to
-    say."""
+    """How far the points' radiances, as recorded, are from the photos; what is seen once or clipped says nothing."""
     chosen = cameras.select(samples.views)
     radiance = log_radiance.exp()[samples.point].transpose(1, 2)[:, :, None]
     recorded = chosen.sensor.record(radiance, samples.coordinates, chosen.camera_index, leak=True)

@@ -51,8 +51,9 @@ class RoomSettings:
     ``views`` photos of ``width`` x ``height`` pixels through ``lens``, a name of ``ROOM_LENSES``. ``ev_spread``: stops
     between the brightest and the darkest exposure, None: as the meter says; ``light_stops``: stops by which light falls
     off from the window to the wall across, besides what distance does (``LitRoom.falloff``);
-    ``white_balance_spread``: stops; ``vignette``: 1 is a phone's; ``response``: a name of ``RESPONSES``. ``points`` in the scan and their ``noise``, a share of the room's
-    diagonal, as are ``disturb_position`` of the cameras and ``disturb_points``; ``disturb_rotation`` in degrees;
+    ``white_balance_spread``: stops; ``vignette``: 1 is a phone's; ``response``: a name of ``RESPONSES``. ``points`` in
+    the scan and their ``noise``, a share of the room's diagonal, as are ``disturb_position`` of the cameras and
+    ``disturb_points``; ``disturb_rotation`` in degrees;
     ``disturb_focal``, a share of the focal length. All are standard deviations. ``texel``: size of a cell of baked
     light [scene units]. ``keep_views``: also write radiance, depth and normals of each view.
     """
