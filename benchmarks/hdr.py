@@ -235,7 +235,9 @@ def start_one(job: tuple[argparse.Namespace, int]) -> tuple[str, int, float, flo
     model, losses = fitted(model, capture, settings)
     ours, theirs = brightness(model, capture)
     worst = float((ours - theirs).abs().max())
-    return kind, number, statistics.mean(losses[-100:]), float((ours - theirs).mean()), worst
+    row = kind, number, statistics.mean(losses[-100:]), float((ours - theirs).mean()), worst
+    print(f"# {row}", flush=True)
+    return row
 
 
 @torch.no_grad()

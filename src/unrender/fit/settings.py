@@ -116,7 +116,7 @@ class FitSettings:
     refine: RefineSettings = field(default_factory=RefineSettings)
     sensor: SensorSettings = field(default_factory=SensorSettings)
     radiometry: bool | None = None
-    measured_rate: float = 0.1
+    measured_rate: float = 0.0
     response_prior: float = 0.1
     on_nonfinite: Literal["stop", "skip"] = "stop"
     checkpoint_every: float = 60.0

@@ -65,7 +65,8 @@ def start_sensor(surfels: Surfels, capture: Capture, generator: torch.Generator)
     samples = sample_photos(surfels, capture, capture.train, generator)
     if samples is None:
         return sensor
-    sensor = _solved(sensor, capture.cameras, samples)
+    if not capture.cameras.linear:  # whose curves are known: least squares would find others
+        sensor = _solved(sensor, capture.cameras, samples)
     cameras = replace(capture.cameras, sensor=sensor)
     log_radiance = _first_radiance(samples, cameras).log().requires_grad_()
     leaves = {"radiance": log_radiance} | {name: getattr(sensor, name) for name in RATES if name != "radiance"}
