@@ -32,7 +32,7 @@ def response(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def capture(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> Capture:
-    """Photos taken with ``response`` at ``TRUE_EV``, known to half a stop only; view 3 is held out."""
+    """Photos taken with ``response`` at ``TRUE_EV``, known to a third of a stop only; view 3 is held out."""
     taken = capture_of(plane, ring, painted, exposure=TRUE_EV, test=(3,))
     truth = taken.cameras.sensor.with_response(response)
     photos = {
@@ -40,7 +40,7 @@ def capture(capture_of: Make, plane: torch.Tensor, ring: list[list[float]]) -> C
         for view in range(8)
         if view != 3
     }
-    told = torch.tensor([round(2 * ev) / 2 for ev in TRUE_EV])
+    told = torch.tensor([round(3 * ev) / 3 for ev in TRUE_EV])
     anchor = torch.tensor([view != 3 for view in range(8)])
     told_capture = replace(taken, cameras=replace(taken.cameras, sensor=Sensor.start(told, anchor=anchor)))
     object.__setattr__(told_capture, "image", photos.__getitem__)
@@ -92,3 +92,51 @@ def test_a_capture_that_sees_no_point_keeps_its_sensor(
     behind = surfels(plane + torch.tensor([0.0, 0.0, -20.0]))
     assert sample_photos(behind, capture, capture.train, generator) is None
     assert torch.equal(start_sensor(behind, capture, generator).exposure, capture.cameras.sensor.exposure)
+
+
+def test_a_curve_and_a_tint_are_told_apart(
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
+) -> None:
+    """Each channel has a contrast of its own, which a white point that grows with EV would imitate."""
+    found = start_sensor(surfels(plane), capture, generator)
+    assert found.contrast_from == "exif"
+    assert float(found.white_point.abs().max()) < 0.05
+    spread = found.response[0].max(dim=0).values - found.response[0].min(dim=0).values
+    assert float(spread[10:22].max()) < 0.03
+
+
+@pytest.mark.parametrize("radiance", [0.0, 1e6], ids=["black", "white"])
+def test_photos_that_are_clipped_all_over_say_nothing(
+    capture_of: Make, surfels: MakeSurfels, plane: torch.Tensor, ring: list[list[float]], radiance: float
+) -> None:
+    flat = capture_of(plane, ring, lambda _, directions: torch.full_like(directions, radiance), exposure=TRUE_EV)
+    found = start_sensor(surfels(plane), flat, torch.Generator().manual_seed(0))
+    before = flat.cameras.sensor
+    assert torch.allclose(found.exposure, before.exposure, atol=0.3)
+    assert bool(found.response_raw.isfinite().all())
+    assert float((found.response - before.response).abs().max()) < 0.05
+
+
+def test_one_photo_keeps_its_sensor(capture_of: Make, surfels: MakeSurfels, plane: torch.Tensor) -> None:
+    alone = capture_of(plane, [[0.0, 0.0, -4.0]], painted, exposure=[3.0])
+    found = start_sensor(surfels(plane), alone, torch.Generator().manual_seed(0))
+    assert float(found.exposure[0]) == 3.0
+    assert float((found.response - alone.cameras.sensor.response).abs().max()) < 0.02
+
+
+def test_exposures_that_are_absurdly_far_apart_stay_finite(
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
+) -> None:
+    wrong = Sensor.start(
+        torch.tensor([3.0, 60.0, 5.0, 3.0, -40.0, 3.0, 5.3, 4.0]), anchor=capture.cameras.sensor.anchor
+    )
+    found = start_sensor(surfels(plane), with_sensor(capture, wrong), generator)
+    for leaf in (found.exposure, found.white_point, found.vignette, found.response_raw):
+        assert bool(leaf.isfinite().all())
+
+
+def with_sensor(capture: Capture, sensor: Sensor) -> Capture:
+    """The same photos with other exposures told."""
+    told = replace(capture, cameras=replace(capture.cameras, sensor=sensor))
+    object.__setattr__(told, "image", capture.image)
+    return told

@@ -12,7 +12,8 @@ one of several families (``cameras/response.py``). The photos alone determine th
   anchor views;
 - **contrast**: R(x^p) with (radiance, 2^-EV, vignette)^(1/p) records the same. Where EXIF says how photos differ
   (``contrast_from``), the regression of the anchor views' EV on EXIF's is held at slope 1; else
-  ``response_smoothness``, which favours x^0.45, pins p softly;
+  ``response_smoothness``, which favours x^0.45, pins p softly. Each channel has its own p: where EXIF
+  holds the contrast, the regression of the white points on EXIF's EV is held at slope 0;
 - **saturation**: where no photo reaches 1, R(s x) with radiance / s records the same; only the prior pins s;
 - the centre of a vignette that has vanished is arbitrary, and harmless.
 
@@ -43,10 +44,12 @@ from unrender.cameras.vignette import fallen, within_bounds
 from unrender.errors import SettingsError, ShapeError
 from unrender.parameters import Parameter
 
-__all__ = ["GAMMA", "SEGMENTS", "Sensor", "response_knots"]
+__all__ = ["BLACK", "GAMMA", "SEGMENTS", "WHITE", "Sensor", "response_knots"]
 
 LEAK = 0.01
 """Slope below black and largest excess above white of the training response (alpha of Eq. 20)."""
+BLACK, WHITE = 1 / 255, 254 / 255
+"""Recorded values up to which, and from which on, a photo of eight bits may be clipped: JPEG moves them by one."""
 _LEAST_RISE = 1e-6
 _THIRDS = 1 / 3 / math.sqrt(12)
 """Standard deviation of what rounding to thirds of a stop does to an EV."""
@@ -283,10 +286,18 @@ class Sensor:
 
     @torch.no_grad()
     def _hold_white_point(self) -> None:
-        """Keeps the anchor views' mean white point at 1."""
-        if bool(self.anchor.any()):
-            drift = self.white_point[self.anchor].mean(dim=0)
-            self.white_point.sub_(drift * self.anchor[:, None])
+        """Keeps the anchor views' mean white point at 1 and, where EXIF holds the contrast, its slope on EXIF's EV at
+        0: a tint that grows with EV is the contrast of one channel.
+        """
+        if not bool(self.anchor.any()):
+            return
+        if self.contrast_from == "exif":
+            told = self._told
+            away = self.exposure_start - self.exposure_start[told].mean()
+            slope = away[told] @ self.white_point[told] / away[told].square().sum()
+            self.white_point.sub_(slope * (away * self.anchor)[:, None])
+        drift = self.white_point[self.anchor].mean(dim=0)
+        self.white_point.sub_(drift * self.anchor[:, None])
 
     @torch.no_grad()
     def hold_vignette(self) -> None:

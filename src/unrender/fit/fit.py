@@ -23,7 +23,7 @@ from unrender.fit.checkpoint import load_values
 from unrender.fit.crops import Window, crop_cameras, crop_image, crop_masked, draw_window, view_order
 from unrender.fit.optimizers import Optimizer, rate_of
 from unrender.fit.refine.refinement import Refinement
-from unrender.fit.refine.settings import STRUCTURE, family_of
+from unrender.fit.refine.settings import PHOTOMETRY, STRUCTURE, family_of
 from unrender.fit.schedules import cosine, unlocked
 from unrender.fit.settings import DEFAULT_STEPS, FitSettings
 from unrender.initialize.exposures import start_exposures
@@ -83,10 +83,17 @@ def _start_cameras(
     poses = capture.cameras.camera_from_world.clone()
     cameras = replace(capture.cameras, sensor=sensor, camera_from_world=poses)
     cameras = cameras.with_linear(cameras.linear) if cameras.linear else cameras
-    if settings.radiometry:
+    if starts_measured(sensor, settings):
         started = start_sensor(surfels()[0], replace(capture, cameras=cameras), generator)
         cameras = replace(cameras, sensor=started)
     return cameras, said
+
+
+def starts_measured(sensor: Sensor, settings: FitSettings) -> bool:
+    """Whether the sensor starts from what photos of the same points say (``settings.radiometry``)."""
+    if settings.radiometry is not None:
+        return settings.radiometry
+    return sensor.contrast_from == "exif" and set(PHOTOMETRY) <= set(settings.refine.what)
 
 
 class Fit:
@@ -260,7 +267,10 @@ class Fit:
 
     def _rate(self, name: str) -> float:
         family = family_of(name)
-        return rate_of(name, self.settings.rates) if family is None or family in self.settings.refine.what else 0.0
+        if family is not None and family not in self.settings.refine.what:
+            return 0.0
+        measured = family in PHOTOMETRY and starts_measured(self.model.cameras.sensor, self.settings)
+        return rate_of(name, self.settings.rates) * (self.settings.measured_rate if measured else 1.0)
 
     def _factor(self, name: str) -> float:
         family, refine = family_of(name), self.settings.refine

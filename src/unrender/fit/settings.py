@@ -89,7 +89,9 @@ class FitSettings:
     ``refine``: which families of numbers beside appearance move, see ``RefineSettings``;
     ``sensor``: see ``SensorSettings``;
     ``radiometry``: start exposures, white points, vignette and response from what photos of the same points say, see
-    ``initialize/radiometry.py``; ``response_prior``: weight of the response's smoothness;
+    ``initialize/radiometry.py``; None: where EXIF's exposures differ enough to hold the contrast, and all of these are
+    refined; ``measured_rate``: factor of the rates of what was started so: a network that still learns would pull it
+    away; ``response_prior``: weight of the response's smoothness;
     ``decay``: factor that the rates have fallen to at the end (cosine);
     ``alpha``, ``gamma``, ``ghosts``: see ``PointRasterSettings``;
     ``width``: working width of the photos [pixels], None keeps the photos' own;
@@ -113,7 +115,8 @@ class FitSettings:
     ghosts: float = 0.25
     refine: RefineSettings = field(default_factory=RefineSettings)
     sensor: SensorSettings = field(default_factory=SensorSettings)
-    radiometry: bool = False
+    radiometry: bool | None = None
+    measured_rate: float = 0.0
     response_prior: float = 0.1
     on_nonfinite: Literal["stop", "skip"] = "stop"
     checkpoint_every: float = 60.0
@@ -136,7 +139,12 @@ class FitSettings:
         for name, least in (("checkpoint_every", self.checkpoint_every), ("photo_memory", self.photo_memory)):
             if least < 0:
                 raise SettingsError(name, expected="0 or more", got=least)
-        for name, share in (("unlock", self.unlock), ("decay", self.decay), ("ghosts", self.ghosts)):
+        for name, share in (
+            ("unlock", self.unlock),
+            ("decay", self.decay),
+            ("ghosts", self.ghosts),
+            ("measured_rate", self.measured_rate),
+        ):
             if not 0 <= share <= 1:
                 raise SettingsError(name, expected="0 to 1", got=share)
         if self.width is not None and self.width < LEAST_WIDTH:

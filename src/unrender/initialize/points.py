@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from unrender.cameras.sensor import BLACK, WHITE
 from unrender.datasets.capture import Capture
 from unrender.datasets.clouds import FARTHEST, PointCloud
 from unrender.errors import CaptureError, SettingsError
@@ -34,7 +35,8 @@ class PointSettings:
 
     ``count``: sparser clouds are densified to this many points, denser ones keep all of theirs; ``factor``: densify to
     this many times the points there are (stereo included) instead; ``channels``: D >= 3.
-    ``logarithmic``: store descriptors as logarithms; None: where the radiance range exceeds 1:400, as the paper does.
+    ``logarithmic``: store descriptors as logarithms; None: where the radiance range exceeds 1:400, as the paper does,
+    or the exposures lie more than 5 stops apart.
     ``environment_height``: half the map's width; None: about 4 pixels to the texel.
     ``stereo``: add up to ``count`` points from depth maps of the photos, see ``stereo.py``; None: where the cloud
     leaves more than ``BARE`` of what the photos show without a point.
@@ -72,6 +74,8 @@ class PointSettings:
 FEWEST_POINTS = 5
 MANY_POINTS = 10_000
 LARGEST_LINEAR_RANGE = 400.0
+LARGEST_LINEAR_SPREAD = 5.0
+MOST_LOOKED_AT = 32
 BARE = 0.2
 
 
@@ -190,8 +194,7 @@ def painted(
     size = environment_size(capture.cameras, views) if height is None else (height, 2 * height)
     around, _ = seen_environment(surfels, capture, views, size)
     dimmest, brightest = radiance_range(radiance)
-    ratio = brightest / dimmest
-    logarithmic = ratio > LARGEST_LINEAR_RANGE if settings.logarithmic is None else settings.logarithmic
+    logarithmic, note = kept_as_logarithms(capture, views, brightest / dimmest, settings.logarithmic)
     scene = PointScene(
         origin=surfels.origin,
         position=surfels.position.contiguous(),
@@ -205,11 +208,38 @@ def painted(
         logarithmic=logarithmic,
         source=surfels.source,
     )
-    kind = "logarithms" if logarithmic else "linear"
     return scene, (
         f"{float((~unseen).float().mean()):.0%} of the points start from the training photos, the rest from the cloud",
-        f"radiance range 1:{ratio:.0f}, descriptors stored as {kind}",
+        note,
     )
+
+
+def kept_as_logarithms(capture: Capture, views: Sequence[int], ratio: float, wanted: bool | None) -> tuple[bool, str]:
+    """Whether descriptors are stored as logarithms, and why: ``ratio`` of the brightest to the dimmest radiance, stops
+    between the darkest and the brightest exposure. What is clipped in the photos makes the ratio a lower bound: said.
+    """
+    exposure = capture.cameras.sensor.exposure[list(views)]
+    spread = float(exposure.max() - exposure.min())
+    wide = ratio > LARGEST_LINEAR_RANGE or spread > LARGEST_LINEAR_SPREAD
+    logarithmic = wide if wanted is None else wanted
+    dark, bright = clipped_shares(capture, views)
+    kind, why = "logarithms" if logarithmic else "linear", "" if wanted is None else " as asked"
+    return logarithmic, (
+        f"radiance range 1:{ratio:.0f}, exposures {spread:.1f} stops apart, {bright:.1%} of the photos white and "
+        f"{dark:.1%} black by clipping: descriptors stored as {kind}{why}"
+    )
+
+
+def clipped_shares(capture: Capture, views: Sequence[int]) -> tuple[float, float]:
+    """Shares of recorded values that are black and white, over at most 32 of the photos, evenly spaced."""
+    shares = []
+    for view in views[:: -(-len(views) // MOST_LOOKED_AT)]:
+        image, mask = capture.image(view), capture.mask(view)
+        used = torch.ones_like(image, dtype=torch.bool) if mask is None else (mask > 0).expand_as(image)
+        count = used.sum().clamp(min=1)
+        shares.append(torch.stack([((image <= BLACK) & used).sum() / count, ((image >= WHITE) & used).sum() / count]))
+    dark, bright = torch.stack(shares).mean(dim=0).tolist()
+    return dark, bright
 
 
 def radiance_range(radiance: torch.Tensor) -> tuple[float, float]:

@@ -2,8 +2,9 @@
 
 A point that several training photos show has one radiance, however they recorded it. So exposures, white points,
 vignette and response are those under which every point explains all of its recorded colours, up to the gauges that the
-sensor holds (after Debevec and Malik 1997, with the exposures free too). Occlusion and gloss make some samples wrong;
-the loss is nearly the absolute difference, which bears that.
+sensor holds. Least squares in logarithms come near at once (``linear_sensor.py``), a few steps along the gradient of
+what is recorded do the rest. Occlusion and gloss make some samples wrong; the loss is nearly the absolute difference,
+which bears that. Samples beside an edge count less: half a pixel there is another colour.
 
 Letters: V training views, M samples per view, N points that were sampled.
 """
@@ -20,6 +21,7 @@ from unrender.cameras.camera import Cameras
 from unrender.cameras.sensor import Sensor
 from unrender.datasets.capture import Capture
 from unrender.initialize.colors import sample
+from unrender.initialize.linear_sensor import linear_sensor
 from unrender.initialize.sight import look
 from unrender.initialize.surfels import Surfels
 
@@ -32,6 +34,9 @@ STEPS = 150
 RATES = {"radiance": 0.02, "exposure": 5e-3, "white_point": 2e-3, "vignette": 3e-3, "response_raw": 3e-2}
 # A point is sampled where more than this part of the pixels around it may be used.
 MOSTLY = 0.5
+# Difference of neighbouring pixels at which a sample counts half, and how near to black or white it is clipped.
+EDGE = 0.03
+CLIPPED = 1 / 255
 # Weight of the response's smoothness, and the difference of recorded values below which the loss is a parabola.
 PRIOR, ROUND = 1e-4, 0.01
 
@@ -39,24 +44,29 @@ PRIOR, ROUND = 1e-4, 0.01
 @dataclass(frozen=True)
 class Samples:
     """Recorded colours of points: ``views`` [V]; ``point`` [V, M], 0..N-1; ``color`` [V, 3, 1, M] in 0..1;
-    ``coordinates`` [V, 2, 1, M]: where on the sensor (``Cameras.sensor_coordinates``).
+    ``coordinates`` [V, 2, 1, M]: where on the sensor (``Cameras.sensor_coordinates``); ``trust`` [V, M]: how much each
+    should count.
     """
 
     views: tuple[int, ...]
     point: torch.Tensor
     color: torch.Tensor
     coordinates: torch.Tensor
+    trust: torch.Tensor
 
 
 def start_sensor(surfels: Surfels, capture: Capture, generator: torch.Generator) -> Sensor:
     """The capture's sensor, its exposures, white points, vignette and response moved to what the training photos say.
 
-    ``exposure_start``, from EXIF, stays; held-out views stay as they are. Unchanged where no point is seen.
+    ``exposure_start``, from EXIF, stays, but where no camera can have recorded the photos so, EXIF counts as unknown
+    (``exposure_known``); held-out views stay as they are. Unchanged where no point is seen.
     """
     sensor = deepcopy(capture.cameras.sensor)
     samples = sample_photos(surfels, capture, capture.train, generator)
     if samples is None:
         return sensor
+    if not capture.cameras.linear:  # whose curves are known: least squares would find others
+        sensor = _solved(sensor, capture.cameras, samples)
     cameras = replace(capture.cameras, sensor=sensor)
     log_radiance = _first_radiance(samples, cameras).log().requires_grad_()
     leaves = {"radiance": log_radiance} | {name: getattr(sensor, name) for name in RATES if name != "radiance"}
@@ -87,16 +97,38 @@ def sample_photos(
     sights = {view: shown for view in chosen if len((shown := _shown(surfels, capture, view))[0]) > 0}
     if not sights:
         return None
-    points, colors, places = [], [], []
+    points, colors, places, trust = [], [], [], []
     for view, (index, pixels) in sights.items():
         taken = torch.randint(len(index), (SAMPLES,), generator=generator)
         coordinates = capture.cameras.select([view]).sensor_coordinates()[0]
         mask = capture.mask(view)
         points.append(index[taken])
+        trust.append(1 / (1 + (sample(_steepness(capture.image(view)), pixels[taken])[:, 0] / EDGE).square()))
         colors.append(sample(capture.image(view), pixels[taken], None if mask is None else mask[0]).T[:, None])
         places.append(sample(coordinates, pixels[taken]).T[:, None])
     _, point = torch.unique(torch.stack(points), return_inverse=True)
-    return Samples(tuple(sights), point, torch.stack(colors), torch.stack(places))
+    return Samples(tuple(sights), point, torch.stack(colors), torch.stack(places), torch.stack(trust))
+
+
+def _solved(sensor: Sensor, cameras: Cameras, samples: Samples) -> Sensor:
+    """Least squares; without EXIF's exposures where no camera can have recorded the photos with them."""
+    views, colors = samples.views, _columns(samples)
+    found = linear_sensor(sensor, cameras, views, samples.point, colors, samples.trust)
+    if found is None:
+        doubted = replace(sensor, exposure_known=torch.zeros_like(sensor.exposure_known))
+        found = linear_sensor(doubted, cameras, views, samples.point, colors, samples.trust)
+    return sensor if found is None else found
+
+
+def _columns(samples: Samples) -> torch.Tensor:
+    """Colour and sensor coordinates of every sample, [V, M, 5]."""
+    return torch.cat([samples.color, samples.coordinates], dim=1)[:, :, 0].transpose(1, 2)
+
+
+def _steepness(image: torch.Tensor) -> torch.Tensor:
+    """Largest difference of each pixel of [3, H, W] from the mean of the 3 x 3 around it, [1, H, W]."""
+    around = torch.nn.functional.avg_pool2d(image[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+    return torch.nn.functional.max_pool2d((image - around).abs().amax(0)[None, None], 3, stride=1, padding=1)[0]
 
 
 def _shown(surfels: Surfels, capture: Capture, view: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,10 +150,13 @@ def _first_radiance(samples: Samples, cameras: Cameras) -> torch.Tensor:
 
 
 def _disagreement(samples: Samples, cameras: Cameras, log_radiance: torch.Tensor) -> torch.Tensor:
-    """How far the points' radiances, as recorded, are from the photos; points seen once have nothing to say."""
+    """How far the points' radiances, as recorded, are from the photos; what is seen once or clipped says nothing."""
     chosen = cameras.select(samples.views)
     radiance = log_radiance.exp()[samples.point].transpose(1, 2)[:, :, None]
     recorded = chosen.sensor.record(radiance, samples.coordinates, chosen.camera_index, leak=True)
     shared = (torch.bincount(samples.point.flatten()) > 1)[samples.point][:, None, None]
     difference = ((recorded - samples.color).square() + ROUND**2).sqrt()
-    return (difference * shared).mean() + PRIOR * chosen.sensor.response_smoothness()
+    told = ~Sensor.clipped(samples.color, CLIPPED)
+    weight = shared * told * samples.trust[:, None, None]
+    mean = (difference * weight).sum() / weight.sum().clamp(min=1e-6)
+    return mean + PRIOR * chosen.sensor.response_smoothness()

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from unrender.errors import SettingsError
+from unrender.losses.clipping import agreeing
 from unrender.losses.perceptual import VGGLoss
 from unrender.losses.photometric import l1
 from unrender.losses.structural import dssim, gradient
@@ -22,6 +23,7 @@ class LossSettings:
 
     The default needs no pretrained network: mean absolute difference, (1 - SSIM) / 2, and finite differences over a
     pyramid of ``gradient_levels``. ``vgg`` needs ``vgg_weights``, a file with torchvision's vgg19 state dict.
+    ``clipping``: where a photo is clipped, a rendering beyond the clip counts as equal to it, see ``clipping.py``.
     """
 
     l1: float = 1.0
@@ -30,6 +32,7 @@ class LossSettings:
     gradient_levels: int = 4
     vgg: float = 0.0
     vgg_weights: str | None = None
+    clipping: bool = True
 
     def __post_init__(self) -> None:
         weights = (self.l1, self.dssim, self.gradient, self.vgg)
@@ -51,6 +54,7 @@ def total(
 ) -> torch.Tensor:
     """The weighted sum of ``parts``: [B, 3, H, W] recorded colours in 0..1, ``weight`` [B, 1, H, W] -> scalar."""
     settings = settings or LossSettings()
+    image = agreeing(image, target) if settings.clipping and image.shape == target.shape else image
     named = parts(image, target, weight, settings)
     return torch.stack([getattr(settings, name) * value for name, value in named.items()]).sum()
 

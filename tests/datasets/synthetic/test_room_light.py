@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,6 +66,19 @@ def test_ten_stops_lie_between_window_and_shadow(lit_room: LitRoom):
     luminance = radiance.mean(1).flatten()
     dark, bright = luminance.quantile(torch.tensor([0.001, 0.999]))
     assert torch.log2(bright / dark) >= 10
+
+
+def test_light_falls_off_from_the_window_by_the_stops_asked_for(lit_room: LitRoom):
+    """A floor board keeps its pattern: only the factor along y is new, and it is the asked one from wall to wall."""
+    wide = replace(lit_room, falloff=8.0)
+    ends = wide.brightness(torch.tensor([0.0, LENGTH]))
+    assert float(torch.log2(ends[1] / ends[0])) == pytest.approx(8)
+    cameras = walk(24, 64, 48)
+    for view in (3, 20):
+        plain, fallen = (radiance_of(lit, cameras, view) for lit in (lit_room, wide))
+        stops = torch.log2(fallen / plain.clamp(min=1e-9))
+        assert -4.01 <= float(stops.min()) <= float(stops.max()) <= 4.01
+        assert float(stops.max() - stops.min()) > 1
 
 
 def test_depth_and_distance_belong_to_the_same_point(lit_room: LitRoom):

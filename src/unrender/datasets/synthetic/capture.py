@@ -49,9 +49,11 @@ class RoomSettings:
     """What to photograph and how well; the same settings give the same files on one machine.
 
     ``views`` photos of ``width`` x ``height`` pixels through ``lens``, a name of ``ROOM_LENSES``. ``ev_spread``: stops
-    between the brightest and the darkest exposure; ``white_balance_spread``: stops; ``vignette``: 1 is a phone's;
-    ``response``: a name of ``RESPONSES``. ``points`` in the scan and their ``noise``, a share of the room's diagonal,
-    as are ``disturb_position`` of the cameras and ``disturb_points``; ``disturb_rotation`` in degrees;
+    between the brightest and the darkest exposure, None: as the meter says; ``light_stops``: stops by which light falls
+    off from the window to the wall across, besides what distance does (``LitRoom.falloff``);
+    ``white_balance_spread``: stops; ``vignette``: 1 is a phone's; ``response``: a name of ``RESPONSES``. ``points`` in
+    the scan and their ``noise``, a share of the room's diagonal, as are ``disturb_position`` of the cameras and
+    ``disturb_points``; ``disturb_rotation`` in degrees;
     ``disturb_focal``, a share of the focal length. All are standard deviations. ``texel``: size of a cell of baked
     light [scene units]. ``keep_views``: also write radiance, depth and normals of each view.
     """
@@ -59,7 +61,8 @@ class RoomSettings:
     views: int = 32
     width: int = 384
     height: int = 288
-    ev_spread: float = 2.5
+    ev_spread: float | None = 2.5
+    light_stops: float = 0.0
     white_balance_spread: float = 0.08
     vignette: float = 1.0
     response: str = "filmic"
@@ -117,7 +120,7 @@ def make_room_capture(folder: Path | str, settings: RoomSettings | None = None) 
     settings, folder = settings or RoomSettings(), Path(folder)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     yield Note("lighting the room")
-    lit = bake(build_room(settings.seed), settings.texel)
+    lit = replace(bake(build_room(settings.seed), settings.texel), falloff=settings.light_stops)
     truth = plan(lit, settings)
     for view in side_by_side(lambda view: take(lit, truth, view, folder), range(settings.views)):
         yield Photographed(truth.names[view], view + 1, settings.views)

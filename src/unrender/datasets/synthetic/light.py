@@ -62,10 +62,20 @@ class Atlas:
 
 @dataclass(frozen=True)
 class LitRoom:
-    """A room and the light on its surfaces."""
+    """A room and the light on its surfaces.
+
+    ``falloff``: stops by which the wall across from the window is darker against the window's wall than baked light
+    and reflections make it, evenly along y: from a sunlit end into a cellar. Surfaces keep the contrast of their
+    patterns, so that a photo of one place is well exposed at some exposure.
+    """
 
     room: Room
     atlas: Atlas
+    falloff: float = 0.0
+
+    def brightness(self, y: torch.Tensor) -> torch.Tensor:
+        """What the light at ``y`` [N] is multiplied by."""
+        return torch.exp2(self.falloff * (y.clamp(0, LENGTH) / LENGTH - 0.5))
 
 
 def outdoors(direction: torch.Tensor, blur: torch.Tensor | float = 0.0) -> torch.Tensor:

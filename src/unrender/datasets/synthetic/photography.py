@@ -21,6 +21,8 @@ DAYLIGHT_EV = 9.0
 """The mean EV100 that the photos are given: a bright room."""
 KEY = 0.12
 """Where the metered mean lies below white: 3.1 stops, as a camera does that protects highlights."""
+DARKEST = 1e-6
+"""Luminance below which the meter sees no difference."""
 F_NUMBER = 1.8
 VIGNETTE = (-0.34, 0.10, -0.06)
 VIGNETTE_CENTER = (0.03, -0.02)
@@ -51,25 +53,32 @@ def metered(radiance: torch.Tensor) -> float:
     luminance = torch.einsum("c,chw->hw", radiance.new_tensor([0.2126, 0.7152, 0.0722]), radiance)
     v, u = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
     weight = torch.exp(-1.5 * (u * u + v * v))
-    return float((weight * torch.log2(luminance + 1e-4)).sum() / weight.sum())
+    return float((weight * torch.log2(luminance + DARKEST)).sum() / weight.sum())
 
 
 def expose(
-    stops: Sequence[float], *, ev_spread: float, white_balance_spread: float, vignette: float, response: str, seed: int
+    stops: Sequence[float],
+    *,
+    ev_spread: float | None,
+    white_balance_spread: float,
+    vignette: float,
+    response: str,
+    seed: int,
 ) -> tuple[Sensor, float]:
     """The true sensor of V metered views, and the factor that takes their radiance to the sensor's unit.
 
     EV follows ``stops`` [V], the meter's readings, with a random correction of up to half a stop; then all deviations
-    from the mean are stretched so that the brightest and the darkest exposure lie ``ev_spread`` stops apart. White
-    points differ by ``white_balance_spread`` stops (standard deviation). ``vignette`` 1 takes 30 % of the light at the
-    corners.
+    from the mean are stretched so that the brightest and the darkest exposure lie ``ev_spread`` stops apart (None:
+    not stretched, as a camera does that exposes every photo well). White points differ by ``white_balance_spread``
+    stops (standard deviation). ``vignette`` 1 takes 30 % of the light at the corners.
     """
     chance = torch.Generator().manual_seed(seed)
     wished = (
         torch.tensor(stops, dtype=torch.float64) + torch.rand(len(stops), generator=chance, dtype=torch.float64) - 0.5
     )
     deviation = wished - wished.mean()
-    deviation = deviation * (ev_spread / (deviation.max() - deviation.min()).clamp(min=1e-9))
+    if ev_spread is not None:
+        deviation = deviation * (ev_spread / (deviation.max() - deviation.min()).clamp(min=1e-9))
     white_point = torch.randn(len(stops), 2, generator=chance) * white_balance_spread
     tints = torch.tensor([1.03, 1.0, 0.96])
     sensor = Sensor.start((DAYLIGHT_EV + deviation).float())

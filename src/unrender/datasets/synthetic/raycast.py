@@ -10,6 +10,7 @@ import torch
 from unrender.cameras.camera import Cameras
 from unrender.datasets.synthetic.casting import Hits, Surface
 from unrender.datasets.synthetic.light import LitRoom, outdoors, sunlight
+from unrender.datasets.synthetic.room import LENGTH
 
 __all__ = ["Geometry", "geometry_of", "radiance_along", "radiance_of"]
 
@@ -89,8 +90,8 @@ def radiance_along(
     facing = -(surface.normal * toward).sum(-1)
     footprint = blur * distance / facing.clamp(min=0.2)
     radiance = torch.empty(len(directions), 3)
-    radiance[away] = outdoors(directions[away], blur)
-    radiance[met] = shaded(lit, surface, footprint, phase[met])
+    radiance[away] = outdoors(directions[away], blur) * lit.brightness(torch.tensor(LENGTH))
+    radiance[met] = shaded(lit, surface, footprint, phase[met]) * lit.brightness(surface.point[:, 1:2])
     if mirror:
         radiance[met] += mirrored(lit, surface, toward, facing, phase[met], blur)
     return radiance
