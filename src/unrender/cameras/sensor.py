@@ -54,7 +54,7 @@ _LEAST_RISE = 1e-6
 _THIRDS = 1 / 3 / math.sqrt(12)
 """Standard deviation of what rounding to thirds of a stop does to an EV."""
 _LEAST_SLOPE = 0.5
-_SURE = 0.03
+_SURE = 0.05
 """Error of the slope of EV on EXIF's up to which EXIF holds the contrast: above, it knows less than the prior."""
 
 
@@ -129,7 +129,7 @@ class Sensor:
 
     @property
     def contrast_from(self) -> Literal["exif", "prior"]:
-        """What holds the contrast: EXIF, where the slope of EV on it is known to 3 %; else the prior on the response.
+        """What holds the contrast: EXIF, where the slope of EV on it is known to 5 %; else the prior on the response.
 
         Rounding EXIF to thirds of a stop, a deviation of s = 0.096, leaves the slope a standard error of s / sqrt(sum
         of (EXIF EV - their mean)^2) and makes it too small by s^2 / mean of (EXIF EV - their mean)^2.
