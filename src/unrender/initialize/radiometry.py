@@ -16,6 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from unrender.cameras.camera import Cameras
 from unrender.cameras.sensor import Sensor
@@ -103,7 +104,7 @@ def sample_photos(
         coordinates = capture.cameras.select([view]).sensor_coordinates()[0]
         mask = capture.mask(view)
         points.append(index[taken])
-        trust.append(1 / (1 + (sample(_steepness(capture.image(view)), pixels[taken])[:, 0] / EDGE).square()))
+        trust.append(1 / (1 + (sample(_steepness(capture.image(view), mask), pixels[taken])[:, 0] / EDGE).square()))
         colors.append(sample(capture.image(view), pixels[taken], None if mask is None else mask[0]).T[:, None])
         places.append(sample(coordinates, pixels[taken]).T[:, None])
     _, point = torch.unique(torch.stack(points), return_inverse=True)
@@ -125,10 +126,15 @@ def _columns(samples: Samples) -> torch.Tensor:
     return torch.cat([samples.color, samples.coordinates], dim=1)[:, :, 0].transpose(1, 2)
 
 
-def _steepness(image: torch.Tensor) -> torch.Tensor:
-    """Largest difference of each pixel of [3, H, W] from the mean of the 3 x 3 around it, [1, H, W]."""
-    around = torch.nn.functional.avg_pool2d(image[None], 3, stride=1, padding=1, count_include_pad=False)[0]
-    return torch.nn.functional.max_pool2d((image - around).abs().amax(0)[None, None], 3, stride=1, padding=1)[0]
+def _steepness(image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Largest difference of each pixel of [3, H, W] from the mean of the 3 x 3 around it, [1, H, W]; only of what the
+    mask [1, H, W] lets be used.
+    """
+    usable = torch.ones_like(image[:1]) if mask is None else mask
+    seen = torch.where(usable > 0, image, 0.0)
+    total, count = (avg_pool2d(part[None], 3, 1, 1)[0] for part in (seen * usable, usable))
+    off = torch.where(usable > 0, seen - total / count.clamp(min=1e-6), 0.0)
+    return max_pool2d(off.abs().amax(0)[None, None], 3, 1, 1)[0]
 
 
 def _shown(surfels: Surfels, capture: Capture, view: int) -> tuple[torch.Tensor, torch.Tensor]:
