@@ -124,6 +124,22 @@ def test_one_photo_keeps_its_sensor(capture_of: Make, surfels: MakeSurfels, plan
     assert float((found.response - alone.cameras.sensor.response).abs().max()) < 0.02
 
 
+def test_a_camera_for_each_photo_leaves_exposures_as_good_as_they_were(
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
+) -> None:
+    """Eight responses and vignettes explain almost anything; what EXIF says must not be lost over it."""
+    one = capture.cameras
+    each = Sensor.start(one.sensor.exposure, 8, one.sensor.anchor)
+    cameras = replace(one, camera_index=torch.arange(8), lenses=one.lenses * 8, sensor=each)
+    mixed = replace(capture, cameras=cameras)
+    object.__setattr__(mixed, "image", capture.image)
+    found, truth = start_sensor(surfels(plane), mixed, generator), torch.tensor(TRUE_EV)
+    off = [(sensor.exposure - truth)[one.sensor.anchor] for sensor in (found, each)]
+    now, before = (float((error - error.mean()).abs().mean()) for error in off)
+    assert now < 1.5 * before
+    assert bool(found.response_raw.isfinite().all())
+
+
 def test_exposures_that_are_absurdly_far_apart_stay_finite(
     surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
 ) -> None:

@@ -23,7 +23,7 @@ def images(seed, height=32, width=40):
 def test_psnr_of_a_known_difference():
     image = torch.full((3, 8, 8), 0.5)
     assert psnr(image + 0.1, image) == pytest.approx(20.0, abs=1e-4)
-    assert psnr(image, image) == math.inf
+    assert psnr(image, image) == 100
     assert math.isnan(psnr(image * math.nan, image))
 
 
@@ -33,7 +33,7 @@ def test_psnr_is_that_of_scikit_image_and_clamps():
         peak_signal_noise_ratio(reference.numpy(), image.numpy(), data_range=1)
     )
     bright = torch.full((3, 8, 8), 7.0)
-    assert psnr(bright, torch.ones(3, 8, 8)) == math.inf
+    assert psnr(bright, torch.ones(3, 8, 8)) == 100
 
 
 def test_ssim_is_that_of_scikit_image():

@@ -120,7 +120,8 @@ def follow(messages: Generator[Message, None, Result], view: ProgressView) -> Re
 def _started_line(message: Started) -> str:
     until = f"{message.steps} steps" if message.seconds is None else f"{message.seconds / 60:g} minutes"
     return (
-        f"fitting {message.points:,} points and {message.parameters:,} numbers to {message.train_views} photos of "
+        f"fitting {message.points:,} points and {message.parameters:,} numbers to {message.train_views} "
+        f"{'photo' if message.train_views == 1 else 'photos'} of "
         f"{message.width} x {message.height} for {until}; {message.test_views} held out"
     )
 

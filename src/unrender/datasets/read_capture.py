@@ -30,7 +30,7 @@ from unrender.errors import CaptureError
 __all__ = ["cameras_of", "capture_of", "read_capture"]
 
 EVERY = 8
-"""Every how manieth photo is held out when neither the user nor the format says."""
+"""Every how manieth photo is held out when neither the user nor the format says, if there is more than one."""
 
 
 def read_capture(
@@ -122,6 +122,8 @@ def _held_out(
 ) -> tuple[int, ...]:
     if test_every is None and test_names is None:
         test_names = found.held_out
+        if test_names is None and len(found) == 1:
+            return ()  # a lone photo is there to be fitted
     return hold_out(found.names, EVERY if test_every is None else test_every, test_names)
 
 

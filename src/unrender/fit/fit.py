@@ -301,7 +301,8 @@ def contrast_line(sensor: Sensor) -> str:
     apart = f"{float(told.max() - told.min()):.1f} stops apart" if len(told) else "none apart"
     if sensor.contrast_from == "exif":
         return f"contrast is held by the exposures that EXIF says of {len(told)} photos, {apart}"
-    known = f"EXIF says {len(told)} exposures, {apart}: too little to tell" if len(told) else "EXIF says no exposure"
+    exposures = f"{len(told)} exposures, {apart}" if len(told) > 1 else "one exposure"
+    known = f"EXIF says {exposures}: too little to tell" if len(told) else "EXIF says no exposure"
     return f"contrast is held by the prior on the response: {known}"
 
 

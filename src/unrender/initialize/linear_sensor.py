@@ -29,6 +29,9 @@ ROUNDS = 8
 DIM, BRIGHT, SIGMA = 0.03, 0.97, 0.01
 # Weight of the smoothness of h and of what must hold, against that of one sample.
 SMOOTH, HELD = 10.0, 1e7
+# How far [stops] a photo's EV may be from EXIF's, and from an estimate: thousands of samples outvote it, but a camera
+# of one photo has a curve that could explain any EV.
+EXIF_OFF, GUESS_OFF = 0.2, 1.0
 GREEN = 1
 STRANGE = 4.0
 """Largest |h| of a camera: 6 stops beside x^0.45."""
@@ -175,7 +178,8 @@ def _held(layout: _Layout, sensor: Sensor) -> tuple[torch.Tensor, torch.Tensor]:
         hold(layout.white(view, channel), 1 / layout.views)
     for one in view:
         hold(layout.white(one, GREEN), 1.0)
-        hold(layout.ev(one), 1.0, float(start[one]), weight=1e-3)  # decides only for photos that share no points
+        told = EXIF_OFF if bool(sensor.exposure_known[one]) else GUESS_OFF
+        hold(layout.ev(one), 1.0, float(start[one]), weight=1 / told**2)
         for channel in (0, 2):
             hold(layout.white(one, channel), 1.0, weight=1e-3)
     exif = sensor.contrast_from == "exif"

@@ -76,6 +76,9 @@ MANY_POINTS = 10_000
 LARGEST_LINEAR_RANGE = 400.0
 LARGEST_LINEAR_SPREAD = 5.0
 MOST_LOOKED_AT = 32
+"""Photos, evenly spaced, in which what is clipped is counted."""
+SILENT = 0.95
+"""Share of a photo's values that are clipped from which on it says nothing."""
 BARE = 0.2
 
 
@@ -194,7 +197,9 @@ def painted(
     size = environment_size(capture.cameras, views) if height is None else (height, 2 * height)
     around, _ = seen_environment(surfels, capture, views, size)
     dimmest, brightest = radiance_range(radiance)
-    logarithmic, note = kept_as_logarithms(capture, views, brightest / dimmest, settings.logarithmic)
+    looked_at = views[:: -(-len(views) // MOST_LOOKED_AT)]
+    clipped = clipped_shares(capture, looked_at)
+    logarithmic, note = kept_as_logarithms(capture, views, brightest / dimmest, clipped, settings.logarithmic)
     scene = PointScene(
         origin=surfels.origin,
         position=surfels.position.contiguous(),
@@ -211,18 +216,22 @@ def painted(
     return scene, (
         f"{float((~unseen).float().mean()):.0%} of the points start from the training photos, the rest from the cloud",
         note,
+        *silent_photos([capture.names[view] for view in looked_at], clipped),
     )
 
 
-def kept_as_logarithms(capture: Capture, views: Sequence[int], ratio: float, wanted: bool | None) -> tuple[bool, str]:
+def kept_as_logarithms(
+    capture: Capture, views: Sequence[int], ratio: float, clipped: torch.Tensor, wanted: bool | None
+) -> tuple[bool, str]:
     """Whether descriptors are stored as logarithms, and why: ``ratio`` of the brightest to the dimmest radiance, stops
-    between the darkest and the brightest exposure. What is clipped in the photos makes the ratio a lower bound: said.
+    between the darkest and the brightest exposure. What is ``clipped`` in the photos, see ``clipped_shares``, makes the
+    ratio a lower bound: said.
     """
     exposure = capture.cameras.sensor.exposure[list(views)]
     spread = float(exposure.max() - exposure.min())
     wide = ratio > LARGEST_LINEAR_RANGE or spread > LARGEST_LINEAR_SPREAD
     logarithmic = wide if wanted is None else wanted
-    dark, bright = clipped_shares(capture, views)
+    dark, bright = clipped.mean(dim=0).tolist()
     kind, why = "logarithms" if logarithmic else "linear", "" if wanted is None else " as asked"
     return logarithmic, (
         f"radiance range 1:{ratio:.0f}, exposures {spread:.1f} stops apart, {bright:.1%} of the photos white and "
@@ -230,16 +239,27 @@ def kept_as_logarithms(capture: Capture, views: Sequence[int], ratio: float, wan
     )
 
 
-def clipped_shares(capture: Capture, views: Sequence[int]) -> tuple[float, float]:
-    """Shares of recorded values that are black and white, over at most 32 of the photos, evenly spaced."""
+def clipped_shares(capture: Capture, views: Sequence[int]) -> torch.Tensor:
+    """Shares of recorded values that are black and that are white in each of ``views``, [V, 2]."""
     shares = []
-    for view in views[:: -(-len(views) // MOST_LOOKED_AT)]:
+    for view in views:
         image, mask = capture.image(view), capture.mask(view)
         used = torch.ones_like(image, dtype=torch.bool) if mask is None else (mask > 0).expand_as(image)
         count = used.sum().clamp(min=1)
         shares.append(torch.stack([((image <= BLACK) & used).sum() / count, ((image >= WHITE) & used).sum() / count]))
-    dark, bright = torch.stack(shares).mean(dim=0).tolist()
-    return dark, bright
+    return torch.stack(shares)
+
+
+def silent_photos(names: Sequence[str], clipped: torch.Tensor) -> tuple[str, ...]:
+    """A line about the photos that are ``clipped`` [V, 2] so far that they tell no light apart, if there are any."""
+    silent = [name for name, share in zip(names, clipped.sum(dim=1).tolist(), strict=True) if share > SILENT]
+    if not silent:
+        return ()
+    named = ", ".join(silent[:3]) + (", ..." if len(silent) > 3 else "")
+    return (
+        f"{len(silent)} of {len(names)} photos looked at ({named}) are black or white almost everywhere and say next "
+        "to nothing of the light: leave them out, or expose them again",
+    )
 
 
 def radiance_range(radiance: torch.Tensor) -> tuple[float, float]:
