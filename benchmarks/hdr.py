@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch.nn.functional import avg_pool2d
 
 from unrender.cameras.sensor import Sensor
 from unrender.cli.demo_errors import aligned_response, exposure_errors
@@ -51,6 +52,7 @@ LIGHT = {4: 0.0, 8: 6.0, 12: 10.5}
 TEST_EVERY = 7  # leaves 30 that train
 WELL = 0.05, 0.95
 """Recorded values between which a photo exposed a pixel well."""
+BLOCK = 8
 SENSORS: dict[str, tuple[str, ...]] = {
     "none (all at the mean EV)": (),
     "exposure": ("exposure",),
@@ -83,7 +85,7 @@ def errors(model: Model, capture: Capture, truth: Truth) -> dict[str, float]:
     exif = exposure_errors(capture.cameras.sensor.exposure, truth.cameras.sensor.exposure, views).abs()
     white = (sensor.white_point.detach() - truth.cameras.sensor.white_point)[views]
     _, wanted, curves = aligned_response(sensor, truth.cameras.sensor)
-    read, drawn = radiance_errors(model, capture)
+    read, drawn, blocks = radiance_errors(model, capture)
     return {
         "EXIF's EV [stops]": float(exif.median()),
         "EV [stops]": float(ev.median()),
@@ -93,6 +95,7 @@ def errors(model: Model, capture: Capture, truth: Truth) -> dict[str, float]:
         "vignette": float((fall_off(model.cameras.sensor, truth) - fall_off(truth.cameras.sensor, truth)).abs().max()),
         "radiance read [%]": 100 * read,
         "radiance drawn [%]": 100 * drawn,
+        "drawn, 8 x 8 means [%]": 100 * blocks,
     }
 
 
@@ -104,17 +107,25 @@ def fall_off(sensor: Sensor, truth: Truth) -> torch.Tensor:
 
 
 @torch.no_grad()
-def radiance_errors(model: Model, capture: Capture) -> tuple[float, float]:
+def radiance_errors(model: Model, capture: Capture) -> tuple[float, float, float]:
     """Median relative error of radiance where the photo exposed it well: as the fitted sensor reads it from the photos,
-    and as the model draws it. One scale per channel, for all views together, is a gauge.
+    as the model draws it, and that of means over blocks of 8 x 8 pixels, where detail that is blurred or moved does
+    not count. One scale per channel, for all views together, is a gauge.
     """
-    read, drawn = [], []
+    read, drawn, blocks = [], [], []
     for view in capture.train[::3]:
         cameras, photo, true = model.cameras.select([view]), capture.image(view), true_radiance(capture, view)
         well = ((photo > WELL[0]) & (photo < WELL[1])).all(dim=0)
-        for found, radiance in ((read, cameras.radiance(photo[None])), (drawn, model.radiance(cameras))):
-            found.append((radiance[0].clamp(min=1e-12) / true.clamp(min=1e-12)).log()[:, well])
-    return _off(read), _off(drawn)
+        ours = model.radiance(cameras)[0]
+        read.append(_log_ratio(cameras.radiance(photo[None])[0], true)[:, well])
+        drawn.append(_log_ratio(ours, true)[:, well])
+        inside = avg_pool2d(well[None].float(), BLOCK)[0] == 1
+        blocks.append(_log_ratio(avg_pool2d(ours, BLOCK), avg_pool2d(true, BLOCK))[:, inside])
+    return _off(read), _off(drawn), _off(blocks)
+
+
+def _log_ratio(radiance: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    return (radiance.clamp(min=1e-12) / true.clamp(min=1e-12)).log()
 
 
 def _off(ratios: list[torch.Tensor]) -> float:
@@ -295,8 +306,8 @@ def ablate(job: tuple[argparse.Namespace, str, int]) -> tuple[str, dict[str, flo
 
 
 def ablation(asked: argparse.Namespace) -> None:
-    """Parts of the sensor, one after the other."""
-    _compare(asked, tuple(SENSORS))
+    """Parts of the sensor, one after the other, or those that are asked for."""
+    _compare(asked, [name for name in SENSORS if not asked.rows or any(row in name for row in asked.rows)])
 
 
 def exposure(asked: argparse.Namespace) -> None:
@@ -347,11 +358,12 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--width", type=int, default=224)
-    parser.add_argument("--head", choices=["linear", "log"], default="linear")
+    parser.add_argument("--head", choices=["auto", "linear", "log"], default="auto")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--plain-loss", action="store_true", help="what is clipped is compared like all else")
     parser.add_argument("--measured-rate", type=float, default=FitSettings.measured_rate)
     parser.add_argument("--plain-start", action="store_true", help="no radiometry before the fit")
+    parser.add_argument("--rows", nargs="+", help="of the ablation: parts of their names")
     parser.add_argument("--view", type=int, default=0)
     parser.add_argument("--shown", type=float, nargs="+", default=[-4, -2, 0, 2, 4])
     asked = parser.parse_args()

@@ -17,6 +17,7 @@ class Frame:
     ``hits``: per layer [B, 1, H_l, W_l] int32, how many points were blended (0: environment);
     ``depth``: per layer [B, 1, H_l, W_l] float32, nearest depth in scene units, +inf where empty: z along the optical
     axis, or the distance from the centre in views whose ``depth_is_distance`` (one bool each);
+    ``logarithmic``: whether the scene keeps its features as logarithms: here they are all positive, over many stops;
     ``radiance``: [B, 3, H, W] float32, linear, for renderers that need no shader.
     """
 
@@ -24,4 +25,5 @@ class Frame:
     hits: tuple[torch.Tensor, ...] | None = None
     depth: tuple[torch.Tensor, ...] | None = None
     depth_is_distance: tuple[bool, ...] | None = None
+    logarithmic: bool = False
     radiance: torch.Tensor | None = None

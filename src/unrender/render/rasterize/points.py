@@ -59,6 +59,7 @@ def rasterize(
         hits=_split(seen.counts[:, None], sizes),
         depth=_split(seen.depths[:, None], sizes),
         depth_is_distance=tuple(cameras.lens(view).depth_is_distance for view in range(len(cameras))),
+        logarithmic=scene.logarithmic,
     )
 
 

@@ -1,6 +1,8 @@
 """The neural shader: rendered feature layers in, linear radiance out.
 
 Holes between points, points that should be hidden, and the look of a surface between its points are all settled here.
+In a scene of many stops the network reads and writes logarithms: convolutions that see 1000 beside 0.001 see only the
+former.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,7 +21,7 @@ from unrender.parameters import Parameter
 from unrender.render.frame import Frame
 from unrender.render.shade.decoder import Decoder
 from unrender.render.shade.gated import upsample_to
-from unrender.render.shade.settings import DecoderSettings, Head, Precision, UNetSettings
+from unrender.render.shade.settings import DecoderSettings, Precision, UNetSettings
 from unrender.render.shade.unet import UNet
 
 __all__ = ["DecoderSettings", "NetworkShader", "UNetSettings", "faster_precision", "radiance_from_raw"]
@@ -28,6 +31,12 @@ MID_GREY = 0.2
 
 LOG_RANGE = math.log(1e4)
 """Thirteen stops either side of mid-grey: within them radiance is kept as a logarithm."""
+
+DIMMEST = MID_GREY * 1e-8
+"""Least feature whose logarithm is told apart: 27 stops below mid-grey."""
+
+Scale = Literal["linear", "log"]
+"""What a head is once the frame is known."""
 
 PREFIX = "shader.network."
 
@@ -51,7 +60,9 @@ class NetworkShader:
         Raises ShapeError unless the frame has L = ``settings().levels`` feature layers of D channels,
         finest first, of ceil(H / 2^l) x ceil(W / 2^l) pixels.
         """
-        layers = self._checked(frame)
+        head, layers = self._head(frame), self._checked(frame)
+        if head == "log" and frame.logarithmic:
+            layers = tuple((layer.clamp(min=DIMMEST) / MID_GREY).log2() for layer in layers)
         layers = tuple(layer.contiguous(memory_format=torch.channels_last) for layer in layers)
         with torch.autocast(layers[0].device.type, torch.bfloat16, enabled=self._settings.precision == "bfloat16"):
             maps = self._network(layers)
@@ -59,8 +70,8 @@ class NetworkShader:
         # A 1x1 convolution is a matrix product over pixels; said so, it escapes a slow path of PyTorch's (measured).
         raw = self._network.final(maps.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
         if self._settings.skip:
-            raw = raw + raw_from_radiance(filled_colors(frame), self._settings.head)
-        return radiance_from_raw(raw, self._settings.head)
+            raw = raw + raw_from_radiance(filled_colors(frame), head)
+        return radiance_from_raw(raw, head)
 
     def settings(self) -> UNetSettings | DecoderSettings:
         """What this shader was built from; with ``state`` it is all that a file needs."""
@@ -103,6 +114,11 @@ class NetworkShader:
         other._network = self._network
         return other
 
+    def _head(self, frame: Frame) -> Scale:
+        if self._settings.head == "auto":
+            return "log" if frame.logarithmic else "linear"
+        return self._settings.head
+
     def _checked(self, frame: Frame) -> tuple[torch.Tensor, ...]:
         layers, levels, channels = frame.features, self._settings.levels, self._settings.channels
         if layers is None:
@@ -127,7 +143,7 @@ class NetworkShader:
         return layers
 
 
-def radiance_from_raw(raw: torch.Tensor, head: Head) -> torch.Tensor:
+def radiance_from_raw(raw: torch.Tensor, head: Scale) -> torch.Tensor:
     """Positive radiance from the network's unbounded output; raw 0 is mid-grey m = 0.2 under both heads.
 
     With t = raw / m (``linear``) or t = raw (``log``), and a range a..b of -log(10^4)..0 or -log(10^4)..log(10^4):
@@ -141,15 +157,14 @@ def radiance_from_raw(raw: torch.Tensor, head: Head) -> torch.Tensor:
     return MID_GREY * torch.exp(within) * (1.0 + torch.relu(t - top)) / (1.0 + torch.relu(-LOG_RANGE - t))
 
 
-def raw_from_radiance(radiance: torch.Tensor, head: Head) -> torch.Tensor:
-    """The raw output that ``radiance_from_raw`` turns into ``radiance``, of which a hundredth of mid-grey is the
-    least.
+def raw_from_radiance(radiance: torch.Tensor, head: Scale) -> torch.Tensor:
+    """The raw output that ``radiance_from_raw`` turns into ``radiance``, at least a hundredth of mid-grey (``linear``) or
+    a 10^4-th (``log``).
     """
     relative = radiance / MID_GREY
-    logarithm = relative.clamp(min=0.01).log()
     if head == "log":
-        return logarithm
-    return MID_GREY * torch.where(relative < 1, logarithm, relative - 1)
+        return relative.clamp(min=math.exp(-LOG_RANGE)).log()
+    return MID_GREY * torch.where(relative < 1, relative.clamp(min=0.01).log(), relative - 1)
 
 
 def filled_colors(frame: Frame) -> torch.Tensor:

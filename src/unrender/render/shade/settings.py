@@ -10,7 +10,7 @@ from unrender.errors import SettingsError
 __all__ = ["DecoderSettings", "Head", "NetworkSettings", "Precision", "UNetSettings"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Head = Literal["linear", "log"]
+Head = Literal["auto", "linear", "log"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class NetworkSettings:
     ``channels``: D, the features of a point.
     ``head``: what the last layer's output means. ``linear`` (ADOP): radiance above mid-grey, and its logarithm below,
     so that radiance stays positive and shadows keep their relative precision. ``log``: the logarithm up to 10^4
-    times mid-grey, for scenes of many stops, where a network that must output 1000 beside 0.001 learns neither.
+    times mid-grey, for scenes of many stops, where a network that must output 1000 beside 0.001 learns neither; where
+    descriptors are logarithms it then reads features as logarithms too. ``auto``: ``log`` where descriptors are
+    logarithms, else ``linear``.
     ``skip``: add the network's output to the filled-up colours of the points instead of painting from nothing. The
     first step is then close already, which pays for short fits of clean, dense clouds (descriptors must start as
     radiance, and D >= 3); noise of poor clouds comes through, and a long fit ends better without.
@@ -29,7 +31,7 @@ class NetworkSettings:
     """
 
     channels: int = 4
-    head: Head = "linear"
+    head: Head = "auto"
     precision: Precision = "auto"
     skip: bool = False
 
@@ -40,8 +42,8 @@ class NetworkSettings:
             raise SettingsError(
                 "a network needs at least one feature channel", expected="channels >= 1", got=self.channels
             )
-        if self.head not in ("linear", "log"):
-            raise SettingsError("unknown head", expected="linear or log", got=self.head)
+        if self.head not in get_args(Head):
+            raise SettingsError("unknown head", expected=" or ".join(get_args(Head)), got=self.head)
         if self.precision not in get_args(Precision):
             raise SettingsError("unknown precision", expected=" or ".join(get_args(Precision)), got=self.precision)
 
