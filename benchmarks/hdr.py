@@ -41,6 +41,7 @@ from unrender.fit.fit import Fit, start_model
 from unrender.fit.refine.settings import RefineSettings
 from unrender.fit.settings import FitSettings
 from unrender.images.panels import labelled_row
+from unrender.initialize.points import PointSettings
 from unrender.losses import LossSettings
 from unrender.messages import Evaluated, Scores, Stepped
 from unrender.render.model import Model
@@ -53,6 +54,7 @@ TEST_EVERY = 7  # leaves 30 that train
 WELL = 0.05, 0.95
 """Recorded values between which a photo exposed a pixel well."""
 BLOCK = 8
+LOGARITHMS = {"auto": None, "yes": True, "no": False}
 SENSORS: dict[str, tuple[str, ...]] = {
     "none (all at the mean EV)": (),
     "exposure": ("exposure",),
@@ -149,6 +151,7 @@ def settings_of(asked: argparse.Namespace, seed: int, **more: Any) -> FitSetting
         seed=seed,
         loss=loss,
         network=network,
+        points=PointSettings(logarithmic=LOGARITHMS[asked.logarithms]),
         radiometry=False if asked.plain_start else None,
         measured_rate=asked.measured_rate,
         **more,
@@ -359,6 +362,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--width", type=int, default=224)
     parser.add_argument("--head", choices=["auto", "linear", "log"], default="auto")
+    parser.add_argument("--logarithms", choices=list(LOGARITHMS), default="auto", help="of descriptors")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--plain-loss", action="store_true", help="what is clipped is compared like all else")
     parser.add_argument("--measured-rate", type=float, default=FitSettings.measured_rate)

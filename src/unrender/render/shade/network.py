@@ -158,8 +158,8 @@ def radiance_from_raw(raw: torch.Tensor, head: Scale) -> torch.Tensor:
 
 
 def raw_from_radiance(radiance: torch.Tensor, head: Scale) -> torch.Tensor:
-    """The raw output that ``radiance_from_raw`` turns into ``radiance``, at least a hundredth of mid-grey (``linear``) or
-    a 10^4-th (``log``).
+    """The raw output that ``radiance_from_raw`` turns into ``radiance``, which counts as no less than a hundredth of
+    mid-grey (``linear``) or a 10^4-th (``log``).
     """
     relative = radiance / MID_GREY
     if head == "log":
