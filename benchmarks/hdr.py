@@ -36,7 +36,7 @@ from unrender.cli.demo_errors import aligned_response, exposure_errors
 from unrender.datasets.capture import Capture
 from unrender.datasets.read_capture import read_capture
 from unrender.datasets.synthetic.capture import RoomSettings, Truth, load_truth, make_room_capture
-from unrender.fit.evaluate import evaluate, exif_cameras
+from unrender.fit.evaluate import evaluate, exif_cameras, fit_exposure
 from unrender.fit.fit import Fit, start_model
 from unrender.fit.refine.settings import RefineSettings
 from unrender.fit.settings import FitSettings
@@ -304,8 +304,27 @@ def ablate(job: tuple[argparse.Namespace, str, int]) -> tuple[str, dict[str, flo
     for policy, scores in by_policy.items():
         for metric in ("psnr", "ssim", "flip"):
             found[f"{metric}, {policy}"] = statistics.mean(getattr(score, metric) for score in scores)
+    found |= exposure_left(model, capture)
     print(f"# {name}, seed {seed}: {found}", flush=True)
     return name, found
+
+
+@torch.no_grad()
+def exposure_left(model: Model, capture: Capture) -> dict[str, float]:
+    """How far held-out photos are from the exposure they are drawn with (root mean square [stops], of what is best for
+    each alone), and how far apart their EVs are by EXIF. A model that was fitted at one exposure for all and leaves
+    less than EXIF's spread has learned from what a view shows how bright its photo was.
+    """
+    left = []
+    for view in capture.test:
+        cameras = exif_cameras(model.cameras, [view])
+        best = fit_exposure(cameras, model.radiance(cameras), capture.image(view))
+        left.append(float((best.sensor.exposure - cameras.sensor.exposure)[0]))
+    told = capture.exif_ev[list(capture.test)]
+    return {
+        "EV left, rms": statistics.pstdev(left),
+        "EXIF's EV, rms": float((told - told.mean()).square().mean().sqrt()),
+    }
 
 
 def ablation(asked: argparse.Namespace) -> None:
