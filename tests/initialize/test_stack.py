@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unrender.cameras.sensor import response_knots
 from unrender.datasets.synthetic.photography import filmic, gamma
 from unrender.errors import CaptureError
 from unrender.images.colour import srgb_from_linear
+from unrender.initialize.debevec import NODES, response_values
 from unrender.initialize.stack import Stack, clipped_shares, fit_stack, merge, predict, shifts
 
 Curve = Callable[[torch.Tensor], torch.Tensor]
@@ -137,3 +141,35 @@ def test_what_says_nothing_is_refused() -> None:
     white = Stack((torch.full((8, 8, 3), 255, dtype=torch.uint8),) * 2, torch.tensor([1.0, 3.0]).double())
     with pytest.raises(CaptureError, match="no pixel is recorded between black and white in two photos"):
         fit_stack(white)
+
+
+def test_a_sensor_that_saturates_early_still_has_a_response() -> None:
+    """Noise near white, as JPEG makes, can put the curve's end below what comes before it: it leaps to 1 there."""
+    departure = torch.zeros(3, NODES, dtype=torch.float64)
+    departure[2, -1] = -0.5
+    values = response_values(departure)
+    assert torch.allclose(values[0], gamma(response_knots(torch.float64)), atol=2e-3)
+    assert 0.7 < float(values[2, -2]) < float(values[2, -1])
+    assert bool((values[:, -1] == 1).all())
+    assert bool((values.diff(dim=1) >= 0).all())
+
+
+@pytest.mark.parametrize("tint", [(1.0, 0.6, 0.25), (0.4, 0.7, 1.0)], ids=["warm", "cold"])
+@pytest.mark.parametrize("curve", [srgb_from_linear, filmic], ids=["srgb", "filmic"])
+def test_a_jpeg_bracket_of_coloured_light(curve: Curve, tint: tuple[float, ...]) -> None:
+    """Colours at half resolution and coarse steps, where one channel clips before the others."""
+    grey = light(160, 200).mean(dim=0, keepdim=True)
+    stack = taken(curve, radiance=grey * torch.tensor(tint)[:, None, None])
+    stored = []
+    for photo in stack.photos:
+        file = io.BytesIO()
+        Image.fromarray(photo.numpy()).save(file, "JPEG", quality=97, subsampling=2)
+        stored.append(torch.from_numpy(np.array(Image.open(file))))
+
+    def off(stack: Stack) -> float:
+        found = fit_stack(stack, refine=False).cameras.sensor.response[0]
+        return float((found - curve(response_knots())).abs().max())
+
+    told = replace(stack, photos=tuple(stored), lossy=True)
+    assert off(told) < 0.06
+    assert off(told) < 0.75 * off(replace(told, lossy=False))

@@ -139,6 +139,7 @@ def read_stack(paths: Sequence[Path]) -> Stack:
     import torch
 
     from unrender.images.exif import read_ev100
+    from unrender.images.header import is_lossy
     from unrender.images.io import inspect_picture, read_photo
     from unrender.initialize.stack import Stack
 
@@ -154,7 +155,8 @@ def read_stack(paths: Sequence[Path]) -> Stack:
             raise CaptureError("one camera took linear and encoded photos", where=path, do="give one kind")
     told = [read_ev100(path) for path in paths]
     ev = torch.tensor([float("nan") if value is None else value for value in told], dtype=torch.float64)
-    return Stack(tuple(read_photo(path) for path in paths), ev, first.linear)
+    lossy = any(is_lossy(path) for path in paths)
+    return Stack(tuple(read_photo(path) for path in paths), ev, first.linear, lossy)
 
 
 def curve_of(fit: StackFit) -> tuple[torch.Tensor, torch.Tensor]:

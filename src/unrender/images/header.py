@@ -19,7 +19,16 @@ from PIL import Image
 from unrender.errors import CaptureError
 from unrender.images.tables import is_mosaic
 
-__all__ = ["MOST_PIXELS", "UNREADABLE", "PictureHeader", "kind_of", "load_extra", "refuse_bomb", "unreadable"]
+__all__ = [
+    "MOST_PIXELS",
+    "UNREADABLE",
+    "PictureHeader",
+    "is_lossy",
+    "kind_of",
+    "load_extra",
+    "refuse_bomb",
+    "unreadable",
+]
 
 MOST_PIXELS = 500_000_000
 """Pixels of the largest picture that is decoded: more than any camera takes, less than a file that wants to fill
@@ -49,6 +58,7 @@ _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _RAW = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
 """How RAW files of Fujifilm, Olympus, Panasonic and Sigma begin."""
+_JPEG, _WEBP = b"\xff\xd8\xff", b"WEBP"
 _CANON_RAW, _CANON_RAW_BRAND = b"CR\2\0", b"crx "
 
 
@@ -65,6 +75,15 @@ class PictureHeader(NamedTuple):
     whole: bool = True
     alpha: bool = False
     several: bool = False
+
+
+def is_lossy(path: Path) -> bool:
+    """Whether the photo is stored as JPEG, HEIF, AVIF or WebP: values are off by a few levels, colours by more. Raises
+    OSError.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return head.startswith(_JPEG) or head[8:12] == _WEBP or kind_of(path) in ("HEIF", "AVIF")
 
 
 def kind_of(path: Path) -> str:

@@ -23,18 +23,20 @@ __all__ = ["Equations", "response_values", "solve"]
 NODES, SMOOTH = 33, 0.8
 # Rounds of reweighting, and the residual in stops below which a sample counts fully.
 ROUNDS, ROUND = 8, 0.05
-# Recorded values from which on a sample says where the sensor saturates, and at which it does; fewest of each.
-NEAR, CLIPPED, FEWEST = 0.85, 254.5 / 255, 20
+# Recorded values from which on a sample says where the sensor saturates; fewest that are, and that are not, clipped.
+NEAR, FEWEST = 0.85, 20
 
 
 @dataclass(frozen=True)
 class Equations:
     """``values`` [V, M, 3] float64: what V photos recorded of M points, in 0..1; ``weights`` of that shape, 0 where
-    clipped; ``start_ev`` [V] float64; ``given`` [V] bool: EVs that hold mean and spread; ``free``: whether EVs move.
+    clipped; ``full``: the recorded value from which on a sample is taken for clipped; ``start_ev`` [V] float64;
+    ``given`` [V] bool: EVs that hold mean and spread; ``free``: whether EVs move.
     """
 
     values: torch.Tensor
     weights: torch.Tensor
+    full: float
     start_ev: torch.Tensor
     given: torch.Tensor
     free: bool
@@ -59,14 +61,19 @@ def solve(equations: Equations) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def response_values(curve: torch.Tensor) -> torch.Tensor:
-    """The response at ``response_knots`` [3, K + 1] float64, rising from 0 to 1, for h at the nodes [3, NODES]."""
+    """The response at ``response_knots`` [3, K + 1] float64, rising from 0 to 1, for h at the nodes [3, NODES].
+
+    Where the sensor saturates before the curve is up, which noise near white can make of it, the curve leaps there.
+    """
     z = torch.linspace(0, 1, 2049, dtype=torch.float64)[1:]
     departure = hats(z) @ curve.T
     stops = (z.log2() / GAMMA)[:, None] + departure - departure[-1]
     scale = torch.cummax(stops, dim=0).values.exp2() ** GAMMA  # on which recorded values spread evenly
     knots = response_knots(torch.float64) ** GAMMA
     channels = [_interpolated(knots, scale[:, channel].contiguous(), z) for channel in range(3)]
-    return torch.cummax(torch.stack(channels), dim=1).values
+    curves = torch.cummax(torch.stack(channels), dim=1).values
+    curves[:, -1] = 1.0
+    return curves
 
 
 def _interpolated(x: torch.Tensor, knots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -165,7 +172,7 @@ def _saturation(equations: Equations, curve: torch.Tensor, ev: torch.Tensor) -> 
         radiance = (said * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1e-12)
         got = radiance - ev[:, None]
         seen = (weight.sum(dim=0) > 0) & (z > NEAR)
-        tops.append(_parting(got[seen], z[seen] >= CLIPPED))
+        tops.append(_parting(got[seen], z[seen] >= equations.full))
     return torch.stack(tops)
 
 

@@ -32,8 +32,13 @@ __all__ = ["BLACK", "WHITE", "Stack", "StackFit", "clipped_shares", "fit_stack",
 PIXELS = 2000
 # Stops that photos must lie apart at least: from equal ones no response follows.
 LEAST_APART = 0.1
-# Recorded values from which on a pixel counts as clipped, at either end: half a step of 8 bits and a little.
+# Recorded values beyond which a pixel counts as clipped, at either end: half a step of 8 bits and a little.
 BLACK, WHITE = 2.5 / 255, 252.5 / 255
+# Values from which on a pixel is as full as one can be, which tells where the sensor saturates.
+FULL = 254.5 / 255
+# The same for JPEG and its like, where what was clipped comes back a few levels darker: taken at its word, it says that
+# all light beyond white is nearly white.
+LOSSY_WHITE, LOSSY_FULL = 250 / 255, 252.5 / 255
 # Rows that are merged at a time; pixels by which a shift of a photo is looked for.
 ROWS, REACH = 64, 6
 # A shift is believed where less than this part of what differed still does.
@@ -43,12 +48,18 @@ CLEARLY = 0.7
 @dataclass(frozen=True)
 class Stack:
     """``photos`` V of [H, W, 3] uint8 or uint16 as ``read_photo`` gives them; ``exif_ev`` [V] float64 in stops, NaN
-    where unknown; ``linear``: whether they hold linear light.
+    where unknown; ``linear``: whether they hold linear light; ``lossy``: whether they were stored as JPEG or the like.
     """
 
     photos: tuple[torch.Tensor, ...]
     exif_ev: torch.Tensor
     linear: bool = False
+    lossy: bool = False
+
+    @property
+    def white(self) -> float:
+        """The recorded value from which on a pixel says only that there was more light."""
+        return LOSSY_WHITE if self.lossy else WHITE
 
     def rows(self, view: int, start: int, stop: int) -> torch.Tensor:
         """Recorded values of some rows of one photo, [3, rows, W] float32 in 0..1."""
@@ -84,7 +95,9 @@ def fit_stack(stack: Stack, refine: bool = True, family: str = "knots") -> Stack
     cameras = _tripod(stack, start_ev)
     free = refine or bool(estimated.any())
     values = pixels.double()
-    curve, ev = solve(Equations(values, trust(values) * (values > BLACK), start_ev, ~estimated, free))
+    weights = trust(values, stack.white) * (values > BLACK)
+    full = LOSSY_FULL if stack.lossy else FULL
+    curve, ev = solve(Equations(values, weights, full, start_ev, ~estimated, free))
     sensor = (
         cameras.sensor
         if stack.linear
@@ -101,7 +114,7 @@ def chosen_pixels(stack: Stack) -> torch.Tensor:
     """
     height = len(stack.photos[0])
     values = torch.stack([stack.rows(view, 0, height).flatten(1).T for view in range(len(stack.photos))])
-    inside = ((values > BLACK) & (values < WHITE)).sum(dim=0).amin(dim=1)
+    inside = ((values > BLACK) & (values < stack.white)).sum(dim=0).amin(dim=1)
     usable = torch.nonzero(inside >= 2)[:, 0]
     if len(usable) == 0:
         raise CaptureError("no pixel is recorded between black and white in two photos", do="give photos nearer in EV")
@@ -178,10 +191,12 @@ def _tripod(stack: Stack, ev: torch.Tensor) -> Cameras:
     return cameras.with_linear((0,) if stack.linear else ())
 
 
-def trust(values: torch.Tensor) -> torch.Tensor:
-    """How much recorded values in 0..1 can say of radiance: their relative error falls with them, until they clip."""
+def trust(values: torch.Tensor, white: float = WHITE) -> torch.Tensor:
+    """How much recorded values in 0..1 can say of radiance: their relative error falls with them, until they clip at
+    ``white``.
+    """
     ramp = ((1 - values) / (1 - BRIGHTEST)).clamp(0, 1)
-    return ramp * values.square() * (values < WHITE)
+    return ramp * values.square() * (values < white)
 
 
 @torch.no_grad()
@@ -196,7 +211,7 @@ def merge(stack: Stack, fit: StackFit) -> tuple[torch.Tensor, torch.Tensor]:
     radiance, clipped = torch.empty(height, width, 3), torch.empty(height, width, dtype=torch.int8)
     for start, stop in _blocks(height):
         values = torch.stack([stack.rows(view, start, stop) for view in range(len(stack.photos))])
-        found, mark = _merged(values, fit)
+        found, mark = _merged(values, fit, stack.white)
         radiance[start:stop], clipped[start:stop] = found.permute(1, 2, 0), mark
     return radiance, clipped
 
@@ -205,10 +220,10 @@ def _blocks(height: int) -> Iterator[tuple[int, int]]:
     yield from ((start, min(start + ROWS, height)) for start in range(0, height, ROWS))
 
 
-def _merged(values: torch.Tensor, fit: StackFit) -> tuple[torch.Tensor, torch.Tensor]:
+def _merged(values: torch.Tensor, fit: StackFit, white: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The same for recorded values [V, 3, H, W]: radiance [3, H, W] and marks [H, W]."""
     said = radiance_of(values, fit)
-    weight = trust(values)
+    weight = trust(values, white)
     total = weight.sum(dim=0)
     darkest, brightest = int(fit.cameras.sensor.exposure.argmax()), int(fit.cameras.sensor.exposure.argmin())
     too_dark = values[brightest] <= BLACK
@@ -230,7 +245,7 @@ def clipped_shares(stack: Stack) -> list[tuple[float, float]]:
     shares = []
     for view in range(len(stack.photos)):
         values = stack.rows(view, 0, len(stack.photos[view]))
-        bright, dark = (values >= WHITE).any(dim=0), (values <= BLACK).all(dim=0)
+        bright, dark = (values >= stack.white).any(dim=0), (values <= BLACK).all(dim=0)
         shares.append((float(bright.float().mean()), float(dark.float().mean())))
     return shares
 
