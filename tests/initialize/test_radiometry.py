@@ -124,6 +124,41 @@ def test_one_photo_keeps_its_sensor(capture_of: Make, surfels: MakeSurfels, plan
     assert float((found.response - alone.cameras.sensor.response).abs().max()) < 0.02
 
 
+def test_one_wrong_exif_is_not_believed(
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
+) -> None:
+    told = capture.cameras.sensor.exposure.clone()
+    told[5] += 3.0
+    found = start_sensor(
+        surfels(plane), with_sensor(capture, Sensor.start(told, anchor=capture.cameras.sensor.anchor)), generator
+    )
+    assert found.exposure_known.tolist() == [view != 5 for view in range(8)]
+    assert off_but_for_contrast(found) < 0.15
+
+
+def test_exif_that_is_wrong_everywhere_is_not_believed(
+    surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
+) -> None:
+    """Exposures then come from the photos, up to the contrast that the prior holds."""
+    told = capture.cameras.sensor.exposure + torch.tensor([2.9, -1.5, 2.0, 0.0, -2.8, 1.0, -2.0, 0.4])
+    found = start_sensor(
+        surfels(plane), with_sensor(capture, Sensor.start(told, anchor=capture.cameras.sensor.anchor)), generator
+    )
+    assert not bool(found.exposure_known.any())
+    assert found.contrast_from == "prior"
+    assert off_but_for_contrast(found) < 0.15
+
+
+def off_but_for_contrast(found: Sensor) -> float:
+    """Largest error of the EVs once their mean and their contrast are taken out, and that the contrast is not absurd: a
+    curve beside x^0.45 has another, and six photos of EXIF do not say which.
+    """
+    ours, true = (ev[found.anchor] - ev[found.anchor].mean() for ev in (found.exposure, torch.tensor(TRUE_EV)))
+    contrast = float((ours * true).sum() / true.square().sum())
+    assert 0.6 < contrast < 1.6
+    return float((ours / contrast - true).abs().max())
+
+
 def test_a_camera_for_each_photo_leaves_exposures_as_good_as_they_were(
     surfels: MakeSurfels, capture: Capture, plane: torch.Tensor, generator: torch.Generator
 ) -> None:

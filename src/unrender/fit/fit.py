@@ -85,8 +85,18 @@ def _start_cameras(
     cameras = cameras.with_linear(cameras.linear) if cameras.linear else cameras
     if starts_measured(sensor, settings):
         started = start_sensor(surfels()[0], replace(capture, cameras=cameras), generator)
-        cameras = replace(cameras, sensor=started)
+        cameras, said = replace(cameras, sensor=started), (*said, *_disbelieved(capture, sensor, started))
     return cameras, said
+
+
+def _disbelieved(capture: Capture, told: Sensor, started: Sensor) -> tuple[str, ...]:
+    """A line about the photos whose EXIF is far from what they show, if there are any."""
+    wrong = told.exposure_known & ~started.exposure_known
+    names = [capture.names[view] for view in wrong.nonzero()[:, 0].tolist()]
+    if not names:
+        return ()
+    named = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return (f"EXIF's exposure is not that of {len(names)} photos ({named}), by points that they share: not believed",)
 
 
 def starts_measured(sensor: Sensor, settings: FitSettings) -> bool:

@@ -79,7 +79,8 @@ def linear_sensor(
     layout = _Layout(len(cameras.lenses), len(views))
     rows = [_rows(layout, cameras.camera_index[list(views)], samples, channel) for channel in range(3)]
     unknown = torch.zeros(layout.size, dtype=torch.float64)
-    fixed, goal = _held(layout, sensor.select(torch.tensor(views)))
+    contrast = _contrast(layout, rows, trust.flatten())
+    fixed, goal = _held(layout, sensor.select(torch.tensor(views)), contrast)
     for round_ in range(ROUNDS):
         normal, right = fixed.T @ fixed, fixed.T @ goal
         for index, value, known, y in rows:
@@ -160,9 +161,23 @@ def _add(
     right[columns] -= square[:size, size]
 
 
-def _held(layout: _Layout, sensor: Sensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _contrast(layout: _Layout, rows: list[Rows], trust: torch.Tensor) -> torch.Tensor:
+    """What h must be orthogonal to so that it changes no contrast, [C, 3, J] of length 1: the slope of h on ln y over
+    all samples of a camera's channel. Held at some knots only, h would bend wildly where no sample lies.
+    """
+    slopes = torch.zeros(3, layout.cameras * J, dtype=torch.float64)
+    for channel, (index, value, _, y) in enumerate(rows):
+        weight, level = _weight(y, trust), y.log()
+        camera, knot = index[:, 0] // (3 * J), index[:, 0] % J
+        away = weight * (level - _mean_of(camera, level, weight))
+        for step in (0, 1):
+            slopes[channel].index_add_(0, camera * J + knot + step, away * value[:, step])
+    return torch.nn.functional.normalize(slopes.view(3, layout.cameras, J).transpose(0, 1), dim=2)
+
+
+def _held(layout: _Layout, sensor: Sensor, contrast: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and their values that hold gauges and smooth h: X(1) = 1, mean EV and white point, the slope of EV on EXIF's
-    (or the response's contrast, where EXIF cannot tell), green's white point.
+    (or the response's ``contrast``, where EXIF cannot tell), green's white point.
     """
     rows, goal, view = [], [], torch.arange(layout.views)
 
@@ -194,8 +209,8 @@ def _held(layout: _Layout, sensor: Sensor) -> tuple[torch.Tensor, torch.Tensor]:
         for channel in range(3):
             first = layout.curve(camera, channel)
             hold(first + J - 1, 1.0)
-            if not exif:
-                hold(first + J // 4, 1.0)
+            if not exif:  # that of x^0.45
+                hold(first + torch.arange(J), contrast[camera, channel])
             for knot in range(1, J - 1):
                 hold(first + torch.tensor([knot - 1, knot, knot + 1]), torch.tensor([1.0, -2.0, 1.0]), weight=SMOOTH)
     return torch.stack(rows), torch.tensor(goal, dtype=torch.float64)

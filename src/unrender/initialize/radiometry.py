@@ -38,6 +38,9 @@ MOSTLY = 0.5
 # Difference of neighbouring pixels at which a sample counts half, and how near to black or white it is clipped.
 EDGE = 0.03
 CLIPPED = 1 / 255
+# Stops beside what photos show from which on EXIF is not believed, the part of photos from which on none of it is, the
+# contrast that is absurd, and the stops that two photos must lie apart to say something of it.
+FAR, MOST_WRONG, MOST_BENT, APART = 1.0, 0.25, 2.0, 0.3
 # Weight of the response's smoothness, and the difference of recorded values below which the loss is a parabola.
 PRIOR, ROUND = 1e-4, 0.01
 
@@ -59,7 +62,7 @@ class Samples:
 def start_sensor(surfels: Surfels, capture: Capture, generator: torch.Generator) -> Sensor:
     """The capture's sensor, its exposures, white points, vignette and response moved to what the training photos say.
 
-    ``exposure_start``, from EXIF, stays, but where no camera can have recorded the photos so, EXIF counts as unknown
+    ``exposure_start``, from EXIF, stays, but where it is far from what photos show it counts as unknown
     (``exposure_known``); held-out views stay as they are. Unchanged where no point is seen.
     """
     sensor = deepcopy(capture.cameras.sensor)
@@ -112,13 +115,46 @@ def sample_photos(
 
 
 def _solved(sensor: Sensor, cameras: Cameras, samples: Samples) -> Sensor:
-    """Least squares; without EXIF's exposures where no camera can have recorded the photos with them."""
+    """Least squares; once more with those of EXIF's exposures alone that agree with the photos, where not all do or no
+    camera can have recorded the photos so.
+    """
     views, colors = samples.views, _columns(samples)
-    found = linear_sensor(sensor, cameras, views, samples.point, colors, samples.trust)
-    if found is None:
-        doubted = replace(sensor, exposure_known=torch.zeros_like(sensor.exposure_known))
-        found = linear_sensor(doubted, cameras, views, samples.point, colors, samples.trust)
-    return sensor if found is None else found
+
+    def solved(known: torch.Tensor) -> Sensor | None:
+        told = replace(sensor, exposure_known=known)
+        return linear_sensor(told, cameras, views, samples.point, colors, samples.trust)
+
+    known = sensor.exposure_known
+    found = solved(known)
+    told = known & torch.zeros_like(known).index_fill(0, torch.tensor(views, device=known.device), True)
+    if not bool(told.any()) or (found is not None and not bool(_far(found.exposure, sensor, told).any())):
+        return sensor if found is None else found
+    unknown = torch.zeros_like(known)
+    alone = solved(unknown)
+    agreeing = unknown if alone is None else _agreeing(alone.exposure, sensor, told)
+    known = known & (agreeing | ~told) if bool(agreeing.any()) else unknown
+    found = solved(known) if bool(agreeing.any()) else alone
+    return replace(sensor, exposure_known=known) if found is None else found
+
+
+def _far(exposure: torch.Tensor, sensor: Sensor, told: torch.Tensor) -> torch.Tensor:
+    """[V] bool: views that EXIF has ``told`` of, whose EV is more than ``FAR`` from it, their median taken out."""
+    off = exposure - sensor.exposure_start
+    return told & ((off - off[told].median()).abs() > FAR)
+
+
+def _agreeing(exposure: torch.Tensor, sensor: Sensor, told: torch.Tensor) -> torch.Tensor:
+    """[V] bool: of the views that EXIF has ``told`` of, those that agree with ``exposure``, which is right up to its
+    contrast: the median of what pairs of photos say it is. None where too few agree, or the contrast is absurd.
+    """
+    ours, exif = exposure[told], sensor.exposure_start[told]
+    first, second = torch.combinations(torch.arange(len(ours)), 2).T if len(ours) > 1 else torch.zeros(2, 0).long()
+    apart = (ours[first] - ours[second]).abs() > APART
+    ratios = ((exif[first] - exif[second]) / (ours[first] - ours[second]))[apart]
+    contrast = float(ratios.median()) if len(ratios) else 1.0
+    far = _far(contrast * exposure, sensor, told)
+    believed = MOST_BENT > contrast > 1 / MOST_BENT and int(far.sum()) <= MOST_WRONG * int(told.sum())
+    return told & ~far & believed
 
 
 def _columns(samples: Samples) -> torch.Tensor:
